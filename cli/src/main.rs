@@ -1,0 +1,3 @@
+//! mezzo
+
+fn main() {}

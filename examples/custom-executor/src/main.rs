@@ -1,0 +1,3 @@
+//! custom-executor
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! drf-demo
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! hello-framework
+
+fn main() {}

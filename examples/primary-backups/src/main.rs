@@ -1,0 +1,3 @@
+//! primary-backups
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! mezzo-executor
+
+fn main() {}

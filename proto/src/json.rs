@@ -1,0 +1,1 @@
+//! JSON as Mesos writes and reads it.
