@@ -1,0 +1,184 @@
+//! Why an operation on a container failed. One enum per operation; each names the container or the thing that was wrong.
+
+use std::io;
+use std::path::PathBuf;
+
+use mezzo_model::ContainerId;
+use mezzo_module_api::ModuleError;
+
+/// Why a container was not started. Everything that had been done for it is undone.
+///
+/// As a status message of a task: `Failed to launch container: {error}`, see [`LaunchError::task_message`].
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// Ids are used once.
+    #[error("container '{0}' exists already")]
+    Exists(ContainerId),
+    /// It was destroyed while it started.
+    #[error("container '{0}' was destroyed while it was being launched")]
+    Destroyed(ContainerId),
+    /// The command cannot be run as it is written.
+    #[error("{0}")]
+    InvalidCommand(String),
+    /// `user` is no user of this machine.
+    #[error("user '{user}' does not exist on this agent")]
+    UnknownUser {
+        /// Who.
+        user: String,
+    },
+    /// An agent that is not root can only run things as itself.
+    #[error("cannot run as user '{user}': the agent is not root, it runs as '{agent}'")]
+    UserSwitch {
+        /// Who should run it.
+        user: String,
+        /// Who the agent is.
+        agent: String,
+    },
+    /// The sandbox or something in it could not be made.
+    #[error("cannot {action} '{}'", path.display())]
+    Sandbox {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of the runtime or meta directory could not be written.
+    #[error("cannot checkpoint '{}'", path.display())]
+    Checkpoint {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// An isolator refused.
+    #[error("isolator '{isolator}' failed to {call} the container")]
+    Isolator {
+        /// Its name.
+        isolator: String,
+        /// `prepare` or `isolate`.
+        call: &'static str,
+        /// Its words.
+        #[source]
+        source: ModuleError,
+    },
+    /// A hook refused.
+    #[error("hook '{hook}' refused the container")]
+    Hook {
+        /// Its name.
+        hook: String,
+        /// Its words.
+        #[source]
+        source: ModuleError,
+    },
+    /// Two isolators want different things where there can be only one.
+    #[error("isolators '{first}' and '{second}' both set {what}")]
+    Conflict {
+        /// Who was first.
+        first: String,
+        /// Who came then.
+        second: String,
+        /// What both set.
+        what: &'static str,
+    },
+    /// An isolator asks for something this containerizer cannot do.
+    #[error("isolator '{isolator}' wants {what}, which this containerizer does not do")]
+    Unsupported {
+        /// Who.
+        isolator: String,
+        /// What.
+        what: &'static str,
+    },
+    /// The launcher could not be started or did not answer.
+    #[error("cannot start the launcher")]
+    Launcher {
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A panic or the end of the runtime took the launch with it.
+    #[error("the launch was cut off: {0}")]
+    CutOff(String),
+}
+
+impl LaunchError {
+    /// The message of the task that could not start: this error and everything behind it.
+    pub fn task_message(&self) -> String {
+        let mut text = format!("Failed to launch container: {self}");
+        let mut next = std::error::Error::source(self);
+        while let Some(source) = next {
+            text.push_str(": ");
+            text.push_str(&source.to_string());
+            next = source.source();
+        }
+        text
+    }
+}
+
+/// Why limits were not changed.
+#[derive(Debug, thiserror::Error)]
+#[error("isolator '{isolator}' failed to update container '{container}'")]
+pub struct UpdateError {
+    /// Which container.
+    pub container: ContainerId,
+    /// Who refused.
+    pub isolator: String,
+    /// In its words.
+    #[source]
+    pub source: ModuleError,
+}
+
+/// Why there is nothing to tell about a container.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// No such container, or it is ending.
+    #[error("container '{0}' is unknown")]
+    Unknown(ContainerId),
+}
+
+/// Why a container is still there, or not cleanly gone.
+#[derive(Debug, thiserror::Error)]
+pub enum DestroyError {
+    /// Processes of it would not die. Its isolators are not cleaned up and its resources stay in use.
+    #[error("container '{container}' cannot be killed: {reason}")]
+    Stuck {
+        /// Which container.
+        container: ContainerId,
+        /// What was tried, and what is left.
+        reason: String,
+    },
+    /// All its processes are gone, but some isolators could not clean up.
+    #[error("container '{container}' has ended, but was not cleaned up: {reason}")]
+    Cleanup {
+        /// Which container.
+        container: ContainerId,
+        /// Which isolators, and why.
+        reason: String,
+    },
+}
+
+/// Why containers could not be recovered. The agent must not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The runtime directory could not be read.
+    #[error("cannot read '{}'", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// An isolator cannot take over.
+    #[error("isolator '{isolator}' failed to recover")]
+    Isolator {
+        /// Its name.
+        isolator: String,
+        /// Its words.
+        #[source]
+        source: ModuleError,
+    },
+}
