@@ -1,1 +1,18 @@
-//! mezzo-sdk
+//! What people write frameworks with: the half that decides (a scheduler) and the half that runs
+//! (an executor), each as a trait with a driver that keeps the connection alive.
+//!
+//! * [`Scheduler`] and [`SchedulerDriver`]: subscribe to a master, receive offers, launch tasks.
+//! * [`Executor`] and [`executor::run`]: run tasks on an agent and report their status.
+//! * [`offers`]: pick the resources of a task out of offers, and describe tasks.
+//! * [`testing`]: a master that a test holds by its strings.
+//!
+//! [`v1`] holds the messages themselves, as masters and agents exchange them.
+//!
+//! **Invariant:** nothing here needs more than tokio and tonic, and the executor half starts no
+//! thread and keeps no cache: it runs inside every task's container.
+
+mod backoff;
+pub mod executor;
+
+pub use executor::Executor;
+pub use mezzo_proto::v1;
