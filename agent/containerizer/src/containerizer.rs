@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use mezzo_model::ContainerId;
 use mezzo_proto::module::v1::ContainerConfig;
 use mezzo_proto::v1::task_status::Reason;
-use mezzo_proto::v1::{ContainerStatus, Environment, FrameworkInfo, Resource, ResourceStatistics, TaskState};
+use mezzo_proto::v1::{ContainerStatus, Environment, FrameworkInfo, Resource, ResourceStatistics, TaskState, value};
 
 use crate::{DestroyError, LaunchError, RecoverError, UpdateError, UsageError};
 
@@ -28,7 +28,7 @@ pub trait Containerizer: Send + Sync + 'static {
         &self,
         id: &ContainerId,
         requests: Vec<Resource>,
-        limits: BTreeMap<String, f64>,
+        limits: BTreeMap<String, value::Scalar>,
     ) -> BoxFuture<'static, Result<(), UpdateError>>;
 
     /// Waits until the container has ended and is cleaned up; `None` if it is unknown. Any number of waits get the same answer.
