@@ -32,6 +32,17 @@ impl<T> Completion<T> {
         })
     }
 
+    /// The same, for who has to know that there will be no answer: then `never` is called instead.
+    pub fn with_never(
+        callback: impl FnOnce(Result<T, ModuleError>) + Send + 'static,
+        never: impl FnOnce() + Send + 'static,
+    ) -> Self {
+        Self::from_outcome(move |outcome| match outcome {
+            Outcome::Done(result) => callback(result),
+            Outcome::Never => never(),
+        })
+    }
+
     pub(crate) fn from_outcome(callback: impl FnOnce(Outcome<T>) + Send + 'static) -> Self {
         Self { callback: Some(Box::new(callback)) }
     }

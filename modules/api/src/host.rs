@@ -99,6 +99,14 @@ impl Host {
         self.log(Level::Debug, message);
     }
 
+    /// A service that comes later; see [`HostServices::call`].
+    ///
+    /// # Errors
+    /// `Unimplemented` for a number that this host does not know, else the service's own.
+    pub fn call(&self, service: u32, request: &[u8]) -> Result<Vec<u8>, ModuleError> {
+        self.services.call(service, request)
+    }
+
     /// Adds to a counter.
     pub fn count(&self, counter: &str, delta: u64) {
         self.services.count(counter, delta);

@@ -36,6 +36,7 @@ pub use host::{Host, HostServices, Level};
 pub use instance::{Instance, Kind};
 pub use isolator::Isolator;
 pub use mezzo_proto::module::v1;
+pub use mezzo_proto::v1::Parameter;
 pub use parameters::Parameters;
 pub use remote::{Remote, Transport};
 pub use table::{AllocatorMethod, HookMethod, IsolatorMethod};

@@ -1,0 +1,21 @@
+//! Our own modules: which library has which. They are libraries like any other; only the manifest is built in.
+
+use mezzo_module_api::Kind;
+
+/// Library name (`x` of `libx.so`), the kind of its modules, and their names.
+const LIBRARIES: &[(&str, Kind, &[&str])] = &[
+    ("mezzo_allocator_hierarchical", Kind::Allocator, &["hierarchical"]),
+    ("mezzo_isolator_cgroups", Kind::Isolator, &["cgroups/cpu", "cgroups/mem"]),
+    ("mezzo_hook_prelaunch", Kind::Hook, &["prelaunch"]),
+    ("mezzo_hook_remove_executor", Kind::Hook, &["remove-executor"]),
+];
+
+/// The library that has this module.
+pub(crate) fn library_of(module: &str) -> Option<&'static str> {
+    LIBRARIES.iter().find(|(_, _, modules)| modules.contains(&module)).map(|(library, _, _)| *library)
+}
+
+/// Those of one kind.
+pub(crate) fn names(kind: Kind) -> impl Iterator<Item = &'static str> {
+    LIBRARIES.iter().filter(move |(_, of, _)| *of == kind).flat_map(|(_, _, modules)| modules.iter().copied())
+}
