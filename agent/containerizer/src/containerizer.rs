@@ -140,8 +140,6 @@ pub struct RecoveredContainer {
     pub container_id: ContainerId,
     /// As it was launched: executor, task, resources, sandbox.
     pub config: ContainerConfig,
-    /// From `forked.pid`, if it was written.
-    pub pid: Option<u32>,
 }
 
 /// What recovery found.
