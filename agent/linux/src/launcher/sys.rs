@@ -1,0 +1,89 @@
+//! The few system calls that no safe wrapper covers, and those around signals.
+#![allow(unsafe_code, reason = "fork and signal dispositions; each block says why it is sound")]
+
+use std::fs::File;
+use std::io;
+use std::process::ExitCode;
+
+use nix::sched::CloneFlags;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::unistd::ForkResult;
+
+use crate::process::WaitStatus;
+
+/// On which side of a fork we are.
+pub(super) enum Forked {
+    Child,
+    Parent(i32),
+}
+
+/// Forks.
+pub(super) fn fork() -> io::Result<Forked> {
+    // SAFETY: the launcher has one thread, so the child may do anything that the parent may.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Child => Ok(Forked::Child),
+        ForkResult::Parent { child } => Ok(Forked::Parent(child.as_raw())),
+    }
+}
+
+/// The next child becomes pid 1 of a new pid namespace.
+pub(super) fn new_pid_namespace_for_children() -> io::Result<()> {
+    Ok(nix::sched::unshare(CloneFlags::CLONE_NEWPID)?)
+}
+
+/// Puts `/dev/null` in the place of standard input.
+pub(super) fn replace_stdin_by_null() -> io::Result<()> {
+    let null = File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    Ok(())
+}
+
+/// The signals that a parent of a container waits for.
+pub(super) fn awaited() -> SigSet {
+    let mut set = SigSet::empty();
+    set.add(Signal::SIGCHLD);
+    set.add(Signal::SIGTERM);
+    set
+}
+
+/// Holds SIGCHLD and SIGTERM back until they are asked for.
+pub(super) fn block_signals() {
+    // Cannot fail: the set is valid.
+    let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&awaited()), None);
+}
+
+/// Default action for every signal, and none held back: an ignored or blocked signal would survive exec and make a
+/// program deaf to, say, SIGPIPE or SIGTERM.
+pub(super) fn default_signals() {
+    for signal in 1..=nix::libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL installs no handler, so there is nothing that could be called. SIGKILL, SIGSTOP and the two
+        // signals of the C library are refused by it, which is right.
+        unsafe { nix::libc::signal(signal, nix::libc::SIG_DFL) };
+    }
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// Closes all descriptors above the three standard ones at exec.
+pub(super) fn close_other_descriptors_at_exec() -> io::Result<()> {
+    // SAFETY: only marks descriptors to be closed at exec; nobody's open descriptor is invalidated.
+    let result =
+        unsafe { nix::libc::syscall(nix::libc::SYS_close_range, 3_u32, u32::MAX, nix::libc::CLOSE_RANGE_CLOEXEC) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Ends this process as another one ended, so that whoever waits for it sees the same status.
+pub(super) fn end_like(status: WaitStatus) -> ExitCode {
+    if let Some(code) = status.exit_code() {
+        return ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX));
+    }
+    if let Some(signal) = status.signal() {
+        // The program may have dumped core; a dump of the launcher would be of use to nobody.
+        let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+        let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+        default_signals();
+        // SAFETY: raising a signal with default action in our own process; no memory is involved.
+        unsafe { nix::libc::raise(signal) };
+    }
+    // A signal that does not end a process by default cannot have ended one.
+    ExitCode::from(crate::launch::EXIT_SETUP_FAILED)
+}
