@@ -34,6 +34,11 @@ impl Shutdown {
         self.token.cancel();
     }
 
+    /// Triggers without a word in the log: for tokens that are a detail of one part.
+    pub(crate) fn trigger_quietly(&self) {
+        self.token.cancel();
+    }
+
     /// Whether the token was triggered.
     #[must_use]
     pub fn is_triggered(&self) -> bool {
