@@ -12,7 +12,13 @@
 //! thread and keeps no cache: it runs inside every task's container.
 
 mod backoff;
+mod errors;
 pub mod executor;
+pub mod offers;
+pub mod scheduler;
+pub mod testing;
 
 pub use executor::Executor;
 pub use mezzo_proto::v1;
+pub use offers::{Packing, Task};
+pub use scheduler::{Aborted, Framework, Handle, Scheduler, SchedulerDriver};

@@ -121,6 +121,9 @@ async fn converse(
 ) -> End {
     let mut subscribed = false;
     let mut last_words: Option<Instant> = None;
+    // An event that the executor has no room for yet. Until it has, nothing more is read, but calls
+    // go out.
+    let mut heard: Option<Event> = None;
     loop {
         if outbox.finished() {
             return End::Finished;
@@ -131,21 +134,25 @@ async fn converse(
         // Updates go out only after the agent has answered the subscription they are part of.
         let speak = subscribed && outbox.has_next();
         tokio::select! {
-            message = incoming.message() => match message {
+            message = incoming.message(), if heard.is_none() => match message {
                 Ok(Some(event)) => match Event::from_wire(event) {
                     None => {}
                     Some(Event::Error(message)) => return End::Refused(message),
                     Some(event) => {
                         subscribed |= matches!(event, Event::Subscribed(_));
                         remember(&event, outbox);
-                        if events.send(event).await.is_err() {
-                            return End::Finished;
-                        }
+                        heard = Some(event);
                     }
                 },
                 Ok(None) => return End::Lost { subscribed },
                 Err(status) => return ended(&status, subscribed),
             },
+            permit = events.reserve(), if heard.is_some() => {
+                let Ok(permit) = permit else { return End::Finished };
+                if let Some(event) = heard.take() {
+                    permit.send(event);
+                }
+            }
             permit = calls.reserve(), if speak => match permit {
                 Ok(permit) => if let Some(call) = outbox.next() { permit.send(call) },
                 Err(_) => return End::Lost { subscribed },
