@@ -1,1 +1,0 @@
-//! JSON as Mesos writes and reads it.
