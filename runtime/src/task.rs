@@ -60,7 +60,10 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    #[expect(clippy::disallowed_methods, reason = "the one place that names what it spawns")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that names what it spawns"
+    )]
     tokio::spawn(future.instrument(tracing::info_span!("task", name)))
 }
 
@@ -113,7 +116,10 @@ impl Tasks {
     #[must_use]
     pub fn running(&self) -> Vec<(&'static str, usize)> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.iter().map(|(name, count)| (*name, *count)).collect()
+        running
+            .iter()
+            .map(|(name, count)| (*name, *count))
+            .collect()
     }
 
     /// After the shutdown was triggered: waits until every task has ended, at most `deadline`. Names those that had not.
@@ -206,7 +212,6 @@ pub struct StillRunning {
 }
 
 /// A handle that aborts its task when it is dropped: for a task that must not outlive its owner.
-#[must_use]
 pub fn abort_on_drop<T>(handle: JoinHandle<T>) -> AbortOnDropHandle<T> {
     AbortOnDropHandle::new(handle)
 }
@@ -261,7 +266,11 @@ fn list(names: &[(&'static str, usize)]) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failing test may panic"
+)]
 mod tests {
     use super::*;
 

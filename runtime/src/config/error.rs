@@ -58,7 +58,11 @@ pub enum FlagError {
         flag: String,
     },
     /// A required flag is absent.
-    #[error("flag --{flag} is required: expected --{flag}={value} or {}{}", variable(flag), hint(help))]
+    #[error(
+        "flag --{flag} is required: expected --{flag}={value} or {}{}",
+        variable(flag),
+        hint(help)
+    )]
     Required {
         /// The flag.
         flag: String,
@@ -167,7 +171,10 @@ fn expectation(source: &(dyn std::error::Error + 'static)) -> String {
 }
 
 fn repeated(error: &clap::Error) -> FlagError {
-    match (argument_name(error), context_text(error, ContextKind::PriorArg)) {
+    match (
+        argument_name(error),
+        context_text(error, ContextKind::PriorArg),
+    ) {
         (Some(flag), Some(prior)) if bare(&prior) != flag => FlagError::Other(format!(
             "flag --{flag} cannot be used together with --{}: expected one of them",
             bare(&prior)
@@ -197,7 +204,9 @@ fn argument_name(error: &clap::Error) -> Option<String> {
 
 fn bare(text: &str) -> &str {
     let text = text.trim_start_matches('-');
-    text.split(['=', ' ', '<']).find(|part| !part.is_empty()).unwrap_or(text)
+    text.split(['=', ' ', '<'])
+        .find(|part| !part.is_empty())
+        .unwrap_or(text)
 }
 
 fn context_text(error: &clap::Error, kind: ContextKind) -> Option<String> {

@@ -42,7 +42,10 @@ pub(crate) fn effective(
 ) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
     for (name, arg) in flags(command) {
-        let given = arguments.given.get(name).map(|(written, _)| written.clone());
+        let given = arguments
+            .given
+            .get(name)
+            .map(|(written, _)| written.clone());
         let value = given.or_else(|| {
             let raw = matches.try_get_raw(arg.get_id().as_str()).ok().flatten()?;
             let all: Vec<_> = raw.map(|value| value.to_string_lossy()).collect();

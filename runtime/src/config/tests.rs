@@ -85,7 +85,10 @@ fn booleans_can_be_set_and_negated() {
     };
     assert_eq!(get(&[]), (false, true, None));
     assert_eq!(get(&["--quiet", "--no-lookup"]), (true, false, None));
-    assert_eq!(get(&["--quiet=true", "--lookup=false"]), (true, false, None));
+    assert_eq!(
+        get(&["--quiet=true", "--lookup=false"]),
+        (true, false, None)
+    );
     assert_eq!(get(&["--no_quiet", "--maybe"]), (false, true, Some(true)));
     assert_eq!(get(&["--no-maybe"]), (false, true, Some(false)));
 }
@@ -220,8 +223,14 @@ fn the_table_lists_every_flag_with_its_default() {
     assert!(table.contains(
         "| `--ping_timeout` | `MEZZO_PING_TIMEOUT` | `15secs` | How long to wait \\| for a pong |"
     ), "{table}");
-    assert!(table.contains("| `--[no-]lookup` | `MEZZO_LOOKUP` | `true` |"), "{table}");
-    assert!(table.contains("| `--work_dir` | `MEZZO_WORK_DIR` | required |"), "{table}");
+    assert!(
+        table.contains("| `--[no-]lookup` | `MEZZO_LOOKUP` | `true` |"),
+        "{table}"
+    );
+    assert!(
+        table.contains("| `--work_dir` | `MEZZO_WORK_DIR` | required |"),
+        "{table}"
+    );
 }
 
 #[test]
@@ -241,13 +250,32 @@ fn durations_read_as_mesos_writes_them() {
     for (text, expected) in cases {
         let read: DurationArg = text.parse().unwrap();
         assert_eq!(read.get(), expected, "{text}");
-        assert_eq!(read.to_string().parse(), Ok(read), "{text} does not round-trip");
+        assert_eq!(
+            read.to_string().parse(),
+            Ok(read),
+            "{text} does not round-trip"
+        );
     }
     for wrong in [
-        "", "5", "secs", "-5secs", "5 secs", "5seconds", "1e9secs", "nansecs", "infsecs",
-        "1..5secs", ".5secs", "5.secs", "99999999999999999999weeks", "18446744073709551615secs",
+        "",
+        "5",
+        "secs",
+        "-5secs",
+        "5 secs",
+        "5seconds",
+        "1e9secs",
+        "nansecs",
+        "infsecs",
+        "1..5secs",
+        ".5secs",
+        "5.secs",
+        "99999999999999999999weeks",
+        "18446744073709551615secs",
     ] {
-        assert!(wrong.parse::<DurationArg>().is_err(), "{wrong:?} was accepted");
+        assert!(
+            wrong.parse::<DurationArg>().is_err(),
+            "{wrong:?} was accepted"
+        );
     }
 }
 
@@ -296,7 +324,15 @@ enum Verb {
 #[test]
 fn subcommands_have_their_own_flags_and_what_follows_two_dashes_is_left_alone() {
     let args = [
-        "tool", "--master=m:1", "run", "--instance-count", "3", "--", "ls", "--work-dir", "run",
+        "tool",
+        "--master=m:1",
+        "run",
+        "--instance-count",
+        "3",
+        "--",
+        "ls",
+        "--work-dir",
+        "run",
     ];
     let tool = try_parse::<Tool, _>(args, |_| None).unwrap().config;
     let Verb::Run {

@@ -11,7 +11,8 @@ pub struct ParseUnitError {
     expected: &'static str,
 }
 
-const A_DURATION: &str = "a duration such as 5secs (units: ns, us, ms, secs, mins, hrs, days, weeks)";
+const A_DURATION: &str =
+    "a duration such as 5secs (units: ns, us, ms, secs, mins, hrs, days, weeks)";
 const A_SIZE: &str = "a size such as 512MB (units: B, KB, MB, GB, TB; 1KB is 1024 bytes)";
 
 /// Unit names with their length in nanoseconds, longest first.

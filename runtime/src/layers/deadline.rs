@@ -130,7 +130,9 @@ fn read_timeout(text: &str) -> Option<Duration> {
 }
 
 fn exceeded(given: Duration) -> Status {
-    Status::deadline_exceeded(format!("the call took longer than its deadline of {given:?}"))
+    Status::deadline_exceeded(format!(
+        "the call took longer than its deadline of {given:?}"
+    ))
 }
 
 /// A stream that ends with DEADLINE_EXCEEDED when the time is over.
@@ -204,7 +206,11 @@ mod tests {
         DeadlineLayer::new(Arc::new(methods), unary_default)
     }
 
-    async fn code(layer: &DeadlineLayer, request: Request<Body>, body: fn() -> Body) -> Option<Code> {
+    async fn code(
+        layer: &DeadlineLayer,
+        request: Request<Body>,
+        body: fn() -> Body,
+    ) -> Option<Code> {
         let inner = service(move |_| async move { Response::new(body()) });
         let answer = layer.layer(inner).oneshot(request).await.unwrap();
         body_and_code(answer).await.1
@@ -218,14 +224,20 @@ mod tests {
     async fn a_unary_call_that_hangs_gets_the_default_deadline() {
         let hang = service(|_| std::future::pending::<Response<Body>>());
         let layer = layer(Some(Duration::from_secs(30)));
-        let answer = layer.layer(hang).oneshot(grpc_request(CHECK)).await.unwrap();
+        let answer = layer
+            .layer(hang)
+            .oneshot(grpc_request(CHECK))
+            .await
+            .unwrap();
         assert_eq!(body_and_code(answer).await.1, Some(Code::DeadlineExceeded));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_callers_deadline_ends_a_stream_that_had_begun() {
         let mut request = grpc_request(WATCH);
-        request.headers_mut().insert("grpc-timeout", "250m".parse().unwrap());
+        request
+            .headers_mut()
+            .insert("grpc-timeout", "250m".parse().unwrap());
         assert_eq!(
             code(&layer(None), request, endless).await,
             Some(Code::DeadlineExceeded)
@@ -236,14 +248,20 @@ mod tests {
     async fn a_stream_without_a_deadline_stays_open() {
         let layer = layer(Some(Duration::from_secs(1)));
         let open = code(&layer, grpc_request(WATCH), endless);
-        assert!(tokio::time::timeout(Duration::from_secs(3600), open).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(3600), open)
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test]
     async fn a_malformed_deadline_is_refused() {
         for wrong in ["", "5", "S", "-1S", "123456789S", "5s", "1.5S"] {
             let mut request = grpc_request(CHECK);
-            request.headers_mut().insert("grpc-timeout", wrong.parse().unwrap());
+            request
+                .headers_mut()
+                .insert("grpc-timeout", wrong.parse().unwrap());
             let code = code(&layer(None), request, Body::empty).await;
             assert_eq!(code, Some(Code::InvalidArgument), "{wrong:?}");
         }

@@ -34,7 +34,8 @@ impl Methods {
             for file in FileDescriptorSet::decode(*encoded)?.file {
                 for service in &file.service {
                     for method in &service.method {
-                        let full = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                        let full =
+                            format!("/{}.{}/{}", file.package(), service.name(), method.name());
                         let kind = if method.client_streaming() || method.server_streaming() {
                             MethodKind::Streaming
                         } else {
@@ -72,10 +73,19 @@ mod tests {
     fn kinds_come_from_the_descriptors() {
         let sets = [tonic_health::pb::FILE_DESCRIPTOR_SET];
         let methods = Methods::from_descriptor_sets(&sets).unwrap();
-        assert_eq!(methods.kind("/grpc.health.v1.Health/Check"), Some(MethodKind::Unary));
-        assert_eq!(methods.kind("/grpc.health.v1.Health/Watch"), Some(MethodKind::Streaming));
+        assert_eq!(
+            methods.kind("/grpc.health.v1.Health/Check"),
+            Some(MethodKind::Unary)
+        );
+        assert_eq!(
+            methods.kind("/grpc.health.v1.Health/Watch"),
+            Some(MethodKind::Streaming)
+        );
         assert_eq!(methods.kind("/made.Up/Name"), None);
-        assert_eq!(methods.label("/grpc.health.v1.Health/Check"), "grpc.health.v1.Health/Check");
+        assert_eq!(
+            methods.label("/grpc.health.v1.Health/Check"),
+            "grpc.health.v1.Health/Check"
+        );
         assert_eq!(methods.label("/made.Up/Name"), "other");
     }
 

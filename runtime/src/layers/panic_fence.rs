@@ -83,9 +83,8 @@ impl<S: Inner> Service<Request<Body>> for PanicFence<S> {
                 Err(panic) => Err(panic),
             };
             match ended {
-                Ok(answer) => answer.map(|response| {
-                    response.map(|body| FencedBody::wrap(body, fence, grpc, path))
-                }),
+                Ok(answer) => answer
+                    .map(|response| response.map(|body| FencedBody::wrap(body, fence, grpc, path))),
                 Err(panic) => {
                     fence.tell(&path, &*panic);
                     Ok(if grpc {
@@ -173,7 +172,11 @@ impl http_body::Body for FencedBody {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failing test may panic"
+)]
 mod tests {
     use super::super::testing::{body_and_code, grpc_request, service};
     use super::*;

@@ -251,7 +251,10 @@ mod tests {
         for size in [1, 5, 200] {
             let request = grpc_request("/a.B/C").map(|_| in_pieces(&frame, size));
             let error = read_by_handler(request, 100).await.unwrap_err();
-            assert!(error.contains("101 bytes is too large: expected at most 100"), "{error}");
+            assert!(
+                error.contains("101 bytes is too large: expected at most 100"),
+                "{error}"
+            );
         }
     }
 

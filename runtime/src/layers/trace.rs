@@ -182,7 +182,10 @@ impl Drop for OpenCall {
             }
             None => {
                 let seconds = self.begun.elapsed().as_secs_f64();
-                self.numbers.rpc_seconds.with([self.method]).observe(seconds);
+                self.numbers
+                    .rpc_seconds
+                    .with([self.method])
+                    .observe(seconds);
             }
         }
         let elapsed = self.begun.elapsed();
@@ -276,14 +279,21 @@ mod tests {
 
     fn has(metrics: &Metrics, line: &str) {
         let text = metrics.text();
-        assert!(text.lines().any(|l| l == line), "no line {line:?} in:\n{text}");
+        assert!(
+            text.lines().any(|l| l == line),
+            "no line {line:?} in:\n{text}"
+        );
     }
 
     #[tokio::test]
     async fn a_refused_call_is_counted_by_method_and_code() {
         let (layer, metrics) = layer();
         let inner = service(|_| async { status_response(Status::not_found("nothing")) });
-        let answer = layer.layer(inner).oneshot(grpc_request(CHECK)).await.unwrap();
+        let answer = layer
+            .layer(inner)
+            .oneshot(grpc_request(CHECK))
+            .await
+            .unwrap();
         body_and_code(answer).await;
         has(
             &metrics,
@@ -300,10 +310,16 @@ mod tests {
         let (layer, metrics) = layer();
         let inner = service(|_| async {
             let trailers = status_trailers(&Status::new(Code::Aborted, "late"));
-            let frames = futures_util::stream::iter([Ok::<_, Infallible>(Frame::<Bytes>::trailers(trailers))]);
+            let frames = futures_util::stream::iter([Ok::<_, Infallible>(
+                Frame::<Bytes>::trailers(trailers),
+            )]);
             Response::new(Body::new(StreamBody::new(frames)))
         });
-        let answer = layer.layer(inner).oneshot(grpc_request(CHECK)).await.unwrap();
+        let answer = layer
+            .layer(inner)
+            .oneshot(grpc_request(CHECK))
+            .await
+            .unwrap();
         body_and_code(answer).await;
         has(
             &metrics,
@@ -318,7 +334,11 @@ mod tests {
             let never = futures_util::stream::pending::<Result<Bytes, Infallible>>();
             Response::new(Body::from_stream(never))
         });
-        let answer = layer.layer(inner).oneshot(grpc_request(WATCH)).await.unwrap();
+        let answer = layer
+            .layer(inner)
+            .oneshot(grpc_request(WATCH))
+            .await
+            .unwrap();
         let gauge = "sample_rpc_streams_open{method=\"grpc.health.v1.Health/Watch\"}";
         has(&metrics, &format!("{gauge} 1"));
         drop(answer);

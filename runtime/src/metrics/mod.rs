@@ -195,7 +195,9 @@ impl Metrics {
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Registry> {
-        self.registry.write().unwrap_or_else(PoisonError::into_inner)
+        self.registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -277,7 +279,10 @@ mod tests {
             "sample_wait_seconds_bucket{le=\"0.005\"} 1",
             "sample_wait_seconds_count 1",
         ] {
-            assert!(text.lines().any(|l| l == line), "no line {line:?} in:\n{text}");
+            assert!(
+                text.lines().any(|l| l == line),
+                "no line {line:?} in:\n{text}"
+            );
         }
     }
 
@@ -289,13 +294,19 @@ mod tests {
         by.with(["b"]).set(2);
         by.forget(["a"]);
         let text = metrics.text();
-        assert!(!text.contains("name=\"a\"") && text.contains("name=\"b\""), "{text}");
+        assert!(
+            !text.contains("name=\"a\"") && text.contains("name=\"b\""),
+            "{text}"
+        );
     }
 
     #[test]
     fn label_values_are_escaped() {
         let metrics = Metrics::new("sample");
-        metrics.counter_by("odd", "Odd.", ["name"]).with(["a\"b\\c\nd"]).inc();
+        metrics
+            .counter_by("odd", "Odd.", ["name"])
+            .with(["a\"b\\c\nd"])
+            .inc();
         let text = metrics.text();
         assert!(text.contains(r#"name="a\"b\\c\nd""#), "{text}");
     }

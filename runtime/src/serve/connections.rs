@@ -77,7 +77,13 @@ pub(super) async fn run(
         numbers.accepted.inc();
         numbers.open.inc();
         let connection = builder
-            .serve_connection(TokioIo::new(io), Connection { app: app.clone(), peer })
+            .serve_connection(
+                TokioIo::new(io),
+                Connection {
+                    app: app.clone(),
+                    peer,
+                },
+            )
             .into_owned();
         let connection = graceful.watch(connection);
         let numbers = numbers.clone();

@@ -210,6 +210,5 @@ fn add_reflection(routes: Routes, descriptors: &[&'static [u8]]) -> Result<Route
         .add_service(builder().build_v1alpha().map_err(wrong)?))
 }
 
-
 #[cfg(test)]
 mod tests;

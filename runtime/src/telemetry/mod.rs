@@ -80,7 +80,9 @@ impl TelemetryFlags {
 #[non_exhaustive]
 pub enum TelemetryError {
     /// The log filter is wrong.
-    #[error("{LOG_FILTER_VARIABLE}: got {value:?}, expected a filter such as info,mezzo_master=debug")]
+    #[error(
+        "{LOG_FILTER_VARIABLE}: got {value:?}, expected a filter such as info,mezzo_master=debug"
+    )]
     Filter {
         /// As it was written.
         value: String,
@@ -144,10 +146,11 @@ pub fn init(service: &'static str, flags: &TelemetryFlags) -> Result<Telemetry, 
 impl Telemetry {
     /// Sends what was not sent yet; waits a few seconds at most.
     pub async fn finish(self) {
-        let Some(provider) = self.provider else { return };
-        let flushed = tokio::task::spawn_blocking(move || {
-            provider.shutdown_with_timeout(FLUSH_DEADLINE)
-        });
+        let Some(provider) = self.provider else {
+            return;
+        };
+        let flushed =
+            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_DEADLINE));
         match flushed.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!("the last spans were not sent: {error}"),
