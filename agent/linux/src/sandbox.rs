@@ -188,7 +188,7 @@ impl Sandbox {
     /// [`SandboxError`].
     pub fn stat(&self, relative: &str) -> Result<Entry, SandboxError> {
         let at = if relative.is_empty() { "." } else { relative };
-        let found = self.open_beneath(at, OFlags::PATH)?;
+        let found = self.open_beneath(at, OFlags::PATH | OFlags::NOFOLLOW)?;
         let stat = rustix::fs::fstat(&found).map_err(|errno| self.failed("ask about", relative, errno))?;
         let name = Path::new(relative).file_name().map(|name| name.to_string_lossy().into_owned());
         Ok(Entry::new(name.unwrap_or_default(), &stat))
@@ -204,7 +204,8 @@ impl Sandbox {
         if relative.contains('\0') {
             return Err(SandboxError::NotFound { path: relative.replace('\0', "\u{fffd}") });
         }
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let flags = flags | OFlags::CLOEXEC;
+        // NO_SYMLINKS covers the last part of the path, too.
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         // The kernel says "again" when something above was renamed meanwhile; a task could keep doing that.
         for _ in 0..16 {

@@ -73,3 +73,44 @@ fn kill_each(pids: &[i32]) {
         let _ = rustix::process::kill_process(pid, Signal::KILL);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+mod tests {
+    use super::*;
+
+    fn holding(procs: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("cgroup.procs"), procs).unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_cgroup_that_holds_the_caller_is_not_killed() {
+        let dir = holding(&format!("{}\n", std::process::id()));
+        let error = Cgroup::new(dir.path()).kill(Duration::ZERO).unwrap_err();
+        assert!(error.to_string().contains("one that the calling process is not in"), "{error}");
+    }
+
+    #[test]
+    fn who_survives_is_told() {
+        // A pid beyond what any kernel gives out: killing it changes nothing, as with a process that cannot die.
+        let dir = holding("2147483647\n");
+        let error = Cgroup::new(dir.path()).kill(Duration::from_millis(3)).unwrap_err();
+        assert!(error.to_string().ends_with("did not finish within 3ms: pids still inside: [2147483647]"), "{error}");
+    }
+
+    #[test]
+    fn version_2_is_asked_to_kill_by_its_file() {
+        let dir = holding("2147483647\n");
+        std::fs::write(dir.path().join("cgroup.kill"), "").unwrap();
+        Cgroup::new(dir.path()).kill(Duration::ZERO).unwrap_err();
+        assert_eq!(std::fs::read_to_string(dir.path().join("cgroup.kill")).unwrap(), "1");
+    }
+
+    #[test]
+    fn nothing_there_is_nothing_to_kill() {
+        let dir = tempfile::tempdir().unwrap();
+        kill_and_remove(&[Cgroup::new(dir.path().join("gone"))], Duration::ZERO).unwrap();
+    }
+}

@@ -55,10 +55,23 @@ pub(super) fn block_signals() {
 /// Default action for every signal, and none held back: an ignored or blocked signal would survive exec and make a
 /// program deaf to, say, SIGPIPE or SIGTERM.
 pub(super) fn default_signals() {
-    for signal in 1..=nix::libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL installs no handler, so there is nothing that could be called. SIGKILL, SIGSTOP and the two
-        // signals of the C library are refused by it, which is right.
-        unsafe { nix::libc::signal(signal, nix::libc::SIG_DFL) };
+    /// At least as long as the kernel's `struct sigaction` on any machine; zeros mean SIG_DFL, no flags, empty mask.
+    static DEFAULT_ACTION: [u64; 8] = [0; 8];
+    const MASK_BYTES: usize = 8;
+    for signal in 1..=64 {
+        // The C library refuses to touch the two signals that it uses itself (32 and 33), and a program started with these
+        // ignored hangs in its first setuid or thread cancellation. So the kernel is asked.
+        // SAFETY: SIG_DFL installs no handler, so there is nothing that could be called; the kernel only reads the
+        // action, which is long enough. It refuses SIGKILL and SIGSTOP, which is right.
+        unsafe {
+            nix::libc::syscall(
+                nix::libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT_ACTION.as_ptr(),
+                std::ptr::null_mut::<u8>(),
+                MASK_BYTES,
+            )
+        };
     }
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }

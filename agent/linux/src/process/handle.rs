@@ -23,7 +23,10 @@ impl ProcessHandle {
     /// # Errors
     /// [`ProcessError`].
     pub fn open(pid: i32) -> Result<Option<Self>, ProcessError> {
-        let raw = Pid::from_raw(pid).filter(|_| pid > 0).ok_or(ProcessError::InvalidPid { pid })?;
+        if pid <= 0 {
+            return Err(ProcessError::InvalidPid { pid });
+        }
+        let raw = Pid::from_raw(pid).ok_or(ProcessError::InvalidPid { pid })?;
         let pidfd = match rustix::process::pidfd_open(raw, PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
             // EINVAL: the pid is that of a thread, not of a process: the process of that pid is gone, too.
