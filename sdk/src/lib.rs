@@ -4,6 +4,7 @@
 //! * [`Scheduler`] and [`SchedulerDriver`]: subscribe to a master, receive offers, launch tasks.
 //! * [`Executor`] and [`executor::run`]: run tasks on an agent and report their status.
 //! * [`offers`]: pick the resources of a task out of offers, and describe tasks.
+//! * [`sandbox`]: read what a task wrote.
 //! * [`testing`]: a master that a test holds by its strings.
 //!
 //! [`v1`] holds the messages themselves, as masters and agents exchange them.
@@ -15,10 +16,13 @@ mod backoff;
 mod errors;
 pub mod executor;
 pub mod offers;
+pub mod sandbox;
 pub mod scheduler;
+mod states;
 pub mod testing;
 
 pub use executor::Executor;
 pub use mezzo_proto::v1;
 pub use offers::{Packing, Task};
 pub use scheduler::{Aborted, Framework, Handle, Scheduler, SchedulerDriver};
+pub use states::is_terminal;

@@ -6,6 +6,7 @@ use mezzo_proto::v1;
 
 use super::pick::{self, Needs};
 use super::task::Task;
+use crate::sandbox;
 use crate::scheduler::{Handle, launch};
 
 /// Offers being filled with tasks. [`Packing::launch`] answers every one of them: those with tasks
@@ -31,6 +32,7 @@ struct Bin {
     agent: v1::AgentId,
     role: Option<String>,
     hostname: String,
+    agent_address: Option<String>,
     offers: Vec<v1::OfferId>,
     free: Vec<v1::Resource>,
     /// Executors that run there already or will be started by a task of this packing.
@@ -46,8 +48,10 @@ pub struct Placed {
     pub task_id: v1::TaskId,
     /// The agent that it will run on.
     pub agent_id: v1::AgentId,
-    /// The name or address of that agent.
+    /// The name of that agent's machine.
     pub hostname: String,
+    /// `host:port` of that agent, if the offer told.
+    pub agent_address: Option<String>,
     /// The ports that it got.
     pub ports: Vec<u64>,
 }
@@ -58,16 +62,17 @@ impl Packing {
         let mut bins: Vec<Bin> = Vec::new();
         let mut index: BTreeMap<(String, Option<String>), usize> = BTreeMap::new();
         for offer in offers {
-            let role = offer.allocation_info.and_then(|info| info.role);
+            let role = offer.allocation_info.clone().and_then(|info| info.role);
             let key = (offer.agent_id.value.clone(), role.clone());
             let at = *index.entry(key).or_insert_with(|| {
                 bins.push(Bin {
-                    agent: offer.agent_id,
+                    agent_address: sandbox::agent_of(&offer),
+                    agent: offer.agent_id.clone(),
                     role,
-                    hostname: offer.hostname,
+                    hostname: offer.hostname.clone(),
                     offers: Vec::new(),
                     free: Vec::new(),
-                    executors: offer.executor_ids,
+                    executors: offer.executor_ids.clone(),
                     tasks: Vec::new(),
                 });
                 bins.len() - 1
@@ -173,6 +178,7 @@ impl Bin {
             task_id: info.task_id.clone(),
             agent_id: self.agent.clone(),
             hostname: self.hostname.clone(),
+            agent_address: self.agent_address.clone(),
             ports: pick::ports_of(&info.resources),
         };
         self.tasks.push(info);
