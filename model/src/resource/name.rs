@@ -1,0 +1,82 @@
+//! Names of resources. The five that every cluster has are numbers in disguise, so that comparing
+//! them costs nothing; others are counted text.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+/// The name of a resource. Sorts in the order in which people read resources.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ResourceName {
+    /// Cores, in fractions.
+    Cpus,
+    /// Memory, MiB.
+    Mem,
+    /// Disk, MiB.
+    Disk,
+    /// GPUs, whole.
+    Gpus,
+    /// Network ports.
+    Ports,
+    /// Any other.
+    Other(Arc<str>),
+}
+
+impl ResourceName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Cpus => "cpus",
+            Self::Mem => "mem",
+            Self::Disk => "disk",
+            Self::Gpus => "gpus",
+            Self::Ports => "ports",
+            Self::Other(name) => name,
+        }
+    }
+
+    /// Compares without looking at text, when it can.
+    pub(crate) fn cmp_fast(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Other(a), Self::Other(b)) if Arc::ptr_eq(a, b) => Ordering::Equal,
+            _ => self.cmp(other),
+        }
+    }
+}
+
+impl From<&str> for ResourceName {
+    fn from(name: &str) -> Self {
+        match name {
+            "cpus" => Self::Cpus,
+            "mem" => Self::Mem,
+            "disk" => Self::Disk,
+            "gpus" => Self::Gpus,
+            "ports" => Self::Ports,
+            other => Self::Other(Arc::from(other)),
+        }
+    }
+}
+
+impl PartialEq<str> for ResourceName {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for ResourceName {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl fmt::Display for ResourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for ResourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
