@@ -1,0 +1,68 @@
+//! Running cargo for the tasks: the same cargo that runs us, with its output where the person sees it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use crate::{Failure, say};
+
+/// The root of the repository.
+pub(crate) fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
+/// Where cargo builds to.
+pub(crate) fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// A cargo command in the root of the repository.
+pub(crate) fn cargo(args: &[&str]) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command.args(args).current_dir(root());
+    // What cargo set for us would make every crate look changed to the build it runs.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+/// Runs the command, saying what it is.
+pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
+    say(format_args!("$ {}", describe(command)));
+    run_quietly(command)
+}
+
+/// Runs the command.
+pub(crate) fn run_quietly(command: &mut Command) -> Result<(), Failure> {
+    let status = status(command)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::task(format!(
+        "`{}` failed: {status}",
+        describe(command)
+    )))
+}
+
+/// Runs the command and gives its exit status.
+pub(crate) fn status(command: &mut Command) -> Result<ExitStatus, Failure> {
+    command
+        .status()
+        .map_err(|error| Failure::task(format!("cannot run `{}`: {error}", describe(command))))
+}
+
+fn describe(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name();
+    let program = program.unwrap_or(command.get_program());
+    std::iter::once(program)
+        .chain(command.get_args())
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
