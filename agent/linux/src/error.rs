@@ -66,13 +66,26 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Self {
-        Self::Io { operation, path: path.into(), data: None, source: source.into() }
+    pub(crate) fn io(
+        operation: &'static str,
+        path: impl Into<PathBuf>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self::Io {
+            operation,
+            path: path.into(),
+            data: None,
+            source: source.into(),
+        }
     }
 
     pub(crate) fn malformed(path: &Path, found: &str, expected: &'static str) -> Self {
         const SHOWN: usize = 120;
-        Self::Malformed { path: path.to_owned(), found: found.chars().take(SHOWN).collect(), expected }
+        Self::Malformed {
+            path: path.to_owned(),
+            found: found.chars().take(SHOWN).collect(),
+            expected,
+        }
     }
 
     /// The kind of the underlying I/O error, if there is one.
@@ -97,7 +110,10 @@ impl Error {
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         // Reading a cgroup file whose directory was just removed says ENODEV; a pid that is gone says ESRCH.
-        matches!(self.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ENODEV | nix::libc::ESRCH))
+        matches!(
+            self.raw_os_error(),
+            Some(nix::libc::ENOENT | nix::libc::ENODEV | nix::libc::ESRCH)
+        )
     }
 }
 
@@ -125,7 +141,10 @@ mod tests {
             data: Some("512".into()),
             source: io::Error::from_raw_os_error(nix::libc::EACCES),
         };
-        assert_eq!(error.to_string(), r#"cannot write /sys/fs/cgroup/cpu/x/cpu.shares (data "512")"#);
+        assert_eq!(
+            error.to_string(),
+            r#"cannot write /sys/fs/cgroup/cpu/x/cpu.shares (data "512")"#
+        );
         assert_eq!(error.io_kind(), Some(io::ErrorKind::PermissionDenied));
         assert!(!error.is_not_found());
     }

@@ -10,7 +10,8 @@ use crate::{Error, Result};
 pub(crate) fn read(path: &Path) -> Result<String> {
     // Kernel files may hold anything (a comm is bytes chosen by the process): never fail on the encoding.
     let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
-    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Ok(String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// Like [`read`], but a file that is not there is `None`.
@@ -28,7 +29,12 @@ pub(crate) fn write(path: &Path, data: &str) -> Result<()> {
         let mut file = OpenOptions::new().write(true).open(path)?;
         file.write_all(data.as_bytes())
     };
-    attempt().map_err(|source| Error::Io { operation: "write", path: path.to_owned(), data: Some(data.to_owned()), source })
+    attempt().map_err(|source| Error::Io {
+        operation: "write",
+        path: path.to_owned(),
+        data: Some(data.to_owned()),
+        source,
+    })
 }
 
 /// Reads a file that holds one unsigned number (or `max`, which is `None`).
@@ -36,6 +42,9 @@ pub(crate) fn read_number(path: &Path) -> Result<Option<u64>> {
     let text = read(path)?;
     match text.trim() {
         "max" => Ok(None),
-        number => number.parse().map(Some).map_err(|_| Error::malformed(path, number, "an unsigned number or \"max\"")),
+        number => number
+            .parse()
+            .map(Some)
+            .map_err(|_| Error::malformed(path, number, "an unsigned number or \"max\"")),
     }
 }

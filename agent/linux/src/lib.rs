@@ -38,6 +38,7 @@
 
 mod error;
 mod file;
+mod retry;
 
 pub mod cgroup;
 pub mod launch;

@@ -76,7 +76,9 @@ pub enum SandboxError {
         path: String,
     },
     /// The path goes up, is absolute, or passes a symbolic link.
-    #[error("{path:?} is refused: a path in the sandbox may not be absolute, leave it or pass a symbolic link")]
+    #[error(
+        "{path:?} is refused: a path in the sandbox may not be absolute, leave it or pass a symbolic link"
+    )]
     Escapes {
         /// The path that was asked for.
         path: String,
@@ -123,9 +125,16 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`SandboxError`].
-    pub fn read_at(&self, relative: &str, offset: u64, length: usize) -> Result<Chunk, SandboxError> {
+    pub fn read_at(
+        &self,
+        relative: &str,
+        offset: u64,
+        length: usize,
+    ) -> Result<Chunk, SandboxError> {
         let (file, size) = self.open_file(relative)?;
-        let wanted = u64::try_from(length.min(MAX_READ)).unwrap_or(0).min(size.saturating_sub(offset));
+        let wanted = u64::try_from(length.min(MAX_READ))
+            .unwrap_or(0)
+            .min(size.saturating_sub(offset));
         let mut data = vec![0; usize::try_from(wanted).unwrap_or(0)];
         let mut filled = 0;
         while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -148,10 +157,15 @@ impl Sandbox {
     /// [`SandboxError`].
     pub fn open_file(&self, relative: &str) -> Result<(OwnedFd, u64), SandboxError> {
         // NONBLOCK: opening a FIFO without a writer would hang otherwise. NOCTTY: nor become anyone's terminal.
-        let file = self.open_beneath(relative, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-        let stat = rustix::fs::fstat(&file).map_err(|errno| self.failed("ask about", relative, errno))?;
+        let file =
+            self.open_beneath(relative, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let stat =
+            rustix::fs::fstat(&file).map_err(|errno| self.failed("ask about", relative, errno))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(SandboxError::WrongKind { path: relative.to_owned(), expected: "a regular file" });
+            return Err(SandboxError::WrongKind {
+                path: relative.to_owned(),
+                expected: "a regular file",
+            });
         }
         Ok((file, u64::try_from(stat.st_size).unwrap_or(0)))
     }
@@ -163,7 +177,8 @@ impl Sandbox {
     pub fn list(&self, relative: &str) -> Result<Vec<Entry>, SandboxError> {
         let at = if relative.is_empty() { "." } else { relative };
         let dir = self.open_beneath(at, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK)?;
-        let reader = rustix::fs::Dir::read_from(&dir).map_err(|errno| self.failed("list", relative, errno))?;
+        let reader = rustix::fs::Dir::read_from(&dir)
+            .map_err(|errno| self.failed("list", relative, errno))?;
         let mut entries = Vec::new();
         for entry in reader {
             let entry = entry.map_err(|errno| self.failed("list", relative, errno))?;
@@ -189,8 +204,11 @@ impl Sandbox {
     pub fn stat(&self, relative: &str) -> Result<Entry, SandboxError> {
         let at = if relative.is_empty() { "." } else { relative };
         let found = self.open_beneath(at, OFlags::PATH | OFlags::NOFOLLOW)?;
-        let stat = rustix::fs::fstat(&found).map_err(|errno| self.failed("ask about", relative, errno))?;
-        let name = Path::new(relative).file_name().map(|name| name.to_string_lossy().into_owned());
+        let stat =
+            rustix::fs::fstat(&found).map_err(|errno| self.failed("ask about", relative, errno))?;
+        let name = Path::new(relative)
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
         Ok(Entry::new(name.unwrap_or_default(), &stat))
     }
 
@@ -202,11 +220,14 @@ impl Sandbox {
 
     fn open_beneath(&self, relative: &str, flags: OFlags) -> Result<OwnedFd, SandboxError> {
         if relative.contains('\0') {
-            return Err(SandboxError::NotFound { path: relative.replace('\0', "\u{fffd}") });
+            return Err(SandboxError::NotFound {
+                path: relative.replace('\0', "\u{fffd}"),
+            });
         }
         let flags = flags | OFlags::CLOEXEC;
         // NO_SYMLINKS covers the last part of the path, too.
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         // The kernel says "again" when something above was renamed meanwhile; a task could keep doing that.
         for _ in 0..16 {
             match rustix::fs::openat2(&self.dir, relative, flags, Mode::empty(), resolve) {
@@ -228,15 +249,30 @@ fn failed(operation: &'static str, relative: &str, sandbox: &Path, errno: Errno)
     match errno {
         Errno::NOENT | Errno::NAMETOOLONG => SandboxError::NotFound { path },
         // A file where a directory was expected on the way: nothing by that name exists.
-        Errno::NOTDIR => SandboxError::WrongKind { path, expected: "a directory" },
+        Errno::NOTDIR => SandboxError::WrongKind {
+            path,
+            expected: "a directory",
+        },
         Errno::XDEV | Errno::LOOP => SandboxError::Escapes { path },
         // A socket, or a FIFO opened for something else.
-        Errno::NXIO => SandboxError::WrongKind { path, expected: "a regular file" },
-        errno => SandboxError::Io { operation, path, sandbox: sandbox.to_owned(), source: errno.into() },
+        Errno::NXIO => SandboxError::WrongKind {
+            path,
+            expected: "a regular file",
+        },
+        errno => SandboxError::Io {
+            operation,
+            path,
+            sandbox: sandbox.to_owned(),
+            source: errno.into(),
+        },
     }
 }
 
 impl Entry {
+    #[allow(
+        clippy::useless_conversion,
+        reason = "the widths of these fields differ between machines"
+    )]
     fn new(name: String, stat: &rustix::fs::Stat) -> Self {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => EntryKind::Directory,
@@ -280,7 +316,13 @@ mod tests {
     fn reads_pieces_and_tells_the_size() {
         let (_dir, sandbox) = sandbox();
         let read = |offset, length| sandbox.read_at("stdout", offset, length).unwrap();
-        assert_eq!(read(0, 4), Chunk { data: b"0123".to_vec(), size: 10 });
+        assert_eq!(
+            read(0, 4),
+            Chunk {
+                data: b"0123".to_vec(),
+                size: 10
+            }
+        );
         assert_eq!(read(8, usize::MAX).data, b"89");
         assert_eq!(read(10, 5).data, b"");
         assert_eq!(read(u64::MAX, 5).data, b"");
@@ -294,9 +336,19 @@ mod tests {
         symlink("../secret", dir.path().join("box/link")).unwrap();
         symlink("..", dir.path().join("box/up")).unwrap();
         symlink("/proc/self/root", dir.path().join("box/magic")).unwrap();
-        for path in ["../secret", "/etc/passwd", "link", "up/secret", "magic/etc/passwd", "sub/../../secret"] {
+        for path in [
+            "../secret",
+            "/etc/passwd",
+            "link",
+            "up/secret",
+            "magic/etc/passwd",
+            "sub/../../secret",
+        ] {
             let error = sandbox.read_at(path, 0, 10).unwrap_err();
-            assert!(matches!(error, SandboxError::Escapes { .. }), "{path}: {error}");
+            assert!(
+                matches!(error, SandboxError::Escapes { .. }),
+                "{path}: {error}"
+            );
         }
     }
 
@@ -305,18 +357,32 @@ mod tests {
         let (dir, sandbox) = sandbox();
         fs::rename(dir.path().join("box/sub"), dir.path().join("box/old")).unwrap();
         symlink(dir.path(), dir.path().join("box/sub")).unwrap();
-        assert!(matches!(sandbox.read_at("sub/secret", 0, 1).unwrap_err(), SandboxError::Escapes { .. }));
-        assert!(matches!(sandbox.list("sub").unwrap_err(), SandboxError::Escapes { .. }));
+        assert!(matches!(
+            sandbox.read_at("sub/secret", 0, 1).unwrap_err(),
+            SandboxError::Escapes { .. }
+        ));
+        assert!(matches!(
+            sandbox.list("sub").unwrap_err(),
+            SandboxError::Escapes { .. }
+        ));
     }
 
     #[test]
     fn fifo_socket_and_directory_are_refused_without_blocking() {
         let (dir, sandbox) = sandbox();
-        nix::unistd::mkfifo(&dir.path().join("box/fifo"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-        let _listener = std::os::unix::net::UnixListener::bind(dir.path().join("box/socket")).unwrap();
+        nix::unistd::mkfifo(
+            &dir.path().join("box/fifo"),
+            nix::sys::stat::Mode::from_bits_truncate(0o600),
+        )
+        .unwrap();
+        let _listener =
+            std::os::unix::net::UnixListener::bind(dir.path().join("box/socket")).unwrap();
         for path in ["fifo", "socket", "sub", ""] {
             let error = sandbox.read_at(path, 0, 1).unwrap_err();
-            let wanted = matches!(error, SandboxError::WrongKind { .. } | SandboxError::NotFound { .. });
+            let wanted = matches!(
+                error,
+                SandboxError::WrongKind { .. } | SandboxError::NotFound { .. }
+            );
             assert!(wanted, "{path}: {error}");
         }
     }
@@ -326,12 +392,28 @@ mod tests {
         let (dir, sandbox) = sandbox();
         symlink("stdout", dir.path().join("box/latest")).unwrap();
         let entries = sandbox.list("").unwrap();
-        let seen: Vec<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.kind)).collect();
-        assert_eq!(seen, [("latest", EntryKind::Link), ("stdout", EntryKind::File), ("sub", EntryKind::Directory)]);
+        let seen: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.name.as_str(), entry.kind))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("latest", EntryKind::Link),
+                ("stdout", EntryKind::File),
+                ("sub", EntryKind::Directory)
+            ]
+        );
         assert_eq!(entries.get(1).unwrap().size, 10);
         assert!(entries.get(1).unwrap().modified_secs > 0);
-        assert!(matches!(sandbox.list("none").unwrap_err(), SandboxError::NotFound { .. }));
-        assert!(matches!(sandbox.list("stdout").unwrap_err(), SandboxError::WrongKind { .. }));
+        assert!(matches!(
+            sandbox.list("none").unwrap_err(),
+            SandboxError::NotFound { .. }
+        ));
+        assert!(matches!(
+            sandbox.list("stdout").unwrap_err(),
+            SandboxError::WrongKind { .. }
+        ));
         assert_eq!(sandbox.stat("stdout").unwrap().size, 10);
         assert_eq!(sandbox.stat("").unwrap().kind, EntryKind::Directory);
     }

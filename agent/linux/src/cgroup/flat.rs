@@ -18,8 +18,12 @@ impl FlatKeyed {
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
         let mut entries = Vec::new();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let parsed = line.split_once(' ').and_then(|(key, value)| Some((key.to_owned(), value.trim().parse().ok()?)));
-            entries.push(parsed.ok_or_else(|| Error::malformed(path, line, "lines of \"key number\""))?);
+            let parsed = line
+                .split_once(' ')
+                .and_then(|(key, value)| Some((key.to_owned(), value.trim().parse().ok()?)));
+            entries.push(
+                parsed.ok_or_else(|| Error::malformed(path, line, "lines of \"key number\""))?,
+            );
         }
         Ok(Self { entries })
     }
@@ -27,12 +31,17 @@ impl FlatKeyed {
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<u64> {
-        self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
+        self.entries
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| *value)
     }
 
     /// All lines in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.entries.iter().map(|(key, value)| (key.as_str(), *value))
+        self.entries
+            .iter()
+            .map(|(key, value)| (key.as_str(), *value))
     }
 }
 

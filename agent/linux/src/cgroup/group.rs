@@ -5,10 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::{Error, Result, file};
-
-/// How long to wait between two tries of something that the kernel finishes soon.
-pub(super) const RETRY: Duration = Duration::from_millis(1);
+use crate::{Error, Result, file, retry};
 
 /// A directory in a cgroup hierarchy. Cheap to clone; holds nothing open; may or may not exist.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,7 +24,9 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Invalid`] when `relative` is empty, absolute, or contains `.` or `..`.
     pub fn below(root: &Path, relative: &str) -> Result<Self> {
-        let plain = Path::new(relative).components().all(|part| matches!(part, Component::Normal(_)));
+        let plain = Path::new(relative)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
         if relative.is_empty() || !plain || relative.contains(['\n', '\0']) {
             return Err(Error::Invalid {
                 what: "cgroup name",
@@ -35,7 +34,9 @@ impl Cgroup {
                 expected: "a relative path without \".\", \"..\" or line breaks",
             });
         }
-        Ok(Self { path: root.join(relative) })
+        Ok(Self {
+            path: root.join(relative),
+        })
     }
 
     /// The directory.
@@ -47,7 +48,10 @@ impl Cgroup {
     /// The last part of the path.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+        self.path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default()
     }
 
     /// A cgroup inside this one.
@@ -69,7 +73,8 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Io`].
     pub fn create(&self) -> Result<()> {
-        fs::create_dir(&self.path).map_err(|source| Error::io("create the cgroup", &self.path, source))
+        fs::create_dir(&self.path)
+            .map_err(|source| Error::io("create the cgroup", &self.path, source))
     }
 
     /// Makes the directory and its parents; existing ones are fine.
@@ -77,7 +82,8 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Io`].
     pub fn create_all(&self) -> Result<()> {
-        fs::create_dir_all(&self.path).map_err(|source| Error::io("create the cgroup", &self.path, source))
+        fs::create_dir_all(&self.path)
+            .map_err(|source| Error::io("create the cgroup", &self.path, source))
     }
 
     /// Gives the directory (not its files: limits stay ours) to a user, so that he can make cgroups inside.
@@ -100,7 +106,11 @@ impl Cgroup {
     pub fn attach(&self, pid: i32) -> Result<()> {
         // Zero would mean "the calling process": never what a caller with a stale pid wanted.
         if pid <= 0 {
-            return Err(Error::Invalid { what: "pid to attach", found: pid.to_string(), expected: "a number above 0" });
+            return Err(Error::Invalid {
+                what: "pid to attach",
+                found: pid.to_string(),
+                expected: "a number above 0",
+            });
         }
         self.write("cgroup.procs", &pid.to_string())
     }
@@ -139,7 +149,11 @@ impl Cgroup {
     /// [`Error::Io`], [`Error::Malformed`].
     pub fn threads(&self) -> Result<Vec<i32>> {
         // Version 1 calls the file `tasks`, version 2 `cgroup.threads`.
-        if self.has("cgroup.threads") { self.pids_of("cgroup.threads") } else { self.pids_of("tasks") }
+        if self.has("cgroup.threads") {
+            self.pids_of("cgroup.threads")
+        } else {
+            self.pids_of("tasks")
+        }
     }
 
     /// The cgroups directly inside.
@@ -197,10 +211,18 @@ impl Cgroup {
             }
             let Some(path) = busy else { return Ok(()) };
             if started.elapsed() >= timeout {
-                let detail = format!("still busy, pids inside: {:?}", self.procs_recursive().unwrap_or_default());
-                return Err(Error::TimedOut { operation: "removing the cgroup", path, after: timeout, detail });
+                let detail = format!(
+                    "still busy, pids inside: {:?}",
+                    self.procs_recursive().unwrap_or_default()
+                );
+                return Err(Error::TimedOut {
+                    operation: "removing the cgroup",
+                    path,
+                    after: timeout,
+                    detail,
+                });
             }
-            std::thread::sleep(RETRY);
+            retry::pause();
         }
     }
 
@@ -249,7 +271,9 @@ impl Cgroup {
         let text = file::read(&path)?;
         let mut pids = Vec::new();
         for line in text.split_ascii_whitespace() {
-            let pid: i32 = line.parse().map_err(|_| Error::malformed(&path, line, "a pid per line"))?;
+            let pid: i32 = line
+                .parse()
+                .map_err(|_| Error::malformed(&path, line, "a pid per line"))?;
             // Zero stands for a process outside our pid namespace; as an argument of kill(2) it would be ourselves.
             if pid > 0 {
                 pids.push(pid);
@@ -261,7 +285,10 @@ impl Cgroup {
 
 fn is_busy(error: &io::Error) -> bool {
     // ENOTEMPTY: a child was made between listing and removing.
-    matches!(error.raw_os_error(), Some(nix::libc::EBUSY | nix::libc::ENOTEMPTY | nix::libc::EINTR))
+    matches!(
+        error.raw_os_error(),
+        Some(nix::libc::EBUSY | nix::libc::ENOTEMPTY | nix::libc::EINTR)
+    )
 }
 
 #[cfg(test)]
@@ -272,7 +299,10 @@ mod tests {
     #[test]
     fn names_that_leave_the_root_are_refused() {
         for bad in ["", "/etc", "../x", "a/../../x", ".", "a\nb"] {
-            assert!(Cgroup::below(Path::new("/sys/fs/cgroup/cpu"), bad).is_err(), "{bad:?}");
+            assert!(
+                Cgroup::below(Path::new("/sys/fs/cgroup/cpu"), bad).is_err(),
+                "{bad:?}"
+            );
         }
         let good = Cgroup::below(Path::new("/sys/fs/cgroup/cpu"), "mezzo/c-1/mezzo/n").unwrap();
         assert_eq!(good.name(), "n");
@@ -283,7 +313,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cgroup = Cgroup::below(dir.path(), "c1").unwrap();
         cgroup.create().unwrap();
-        assert_eq!(cgroup.create().unwrap_err().io_kind(), Some(io::ErrorKind::AlreadyExists));
+        assert_eq!(
+            cgroup.create().unwrap_err().io_kind(),
+            Some(io::ErrorKind::AlreadyExists)
+        );
         cgroup.child("mezzo/nested").unwrap().create_all().unwrap();
         assert_eq!(cgroup.tree().unwrap().len(), 3);
         cgroup.remove(Duration::ZERO).unwrap();
@@ -309,14 +342,20 @@ mod tests {
         fs::write(dir.path().join("cgroup.procs"), "1\n0\n22\n").unwrap();
         assert_eq!(cgroup.procs().unwrap(), [1, 22]);
         fs::write(dir.path().join("cgroup.procs"), "1\nx\n").unwrap();
-        assert!(matches!(cgroup.procs().unwrap_err(), Error::Malformed { .. }));
+        assert!(matches!(
+            cgroup.procs().unwrap_err(),
+            Error::Malformed { .. }
+        ));
     }
 
     #[test]
     fn attach_refuses_pid_zero_and_a_missing_file_is_not_created() {
         let dir = tempfile::tempdir().unwrap();
         let cgroup = Cgroup::new(dir.path());
-        assert!(matches!(cgroup.attach(0).unwrap_err(), Error::Invalid { .. }));
+        assert!(matches!(
+            cgroup.attach(0).unwrap_err(),
+            Error::Invalid { .. }
+        ));
         assert!(cgroup.attach(7).unwrap_err().is_not_found());
         assert!(!cgroup.has("cgroup.procs"));
     }

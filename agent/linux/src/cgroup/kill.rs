@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 
 use super::Cgroup;
-use super::group::RETRY;
-use crate::{Error, Result};
+use crate::{Error, Result, retry};
 
 /// Kills everything in the given cgroups (one container in several hierarchies), then removes them all.
 ///
@@ -62,7 +61,7 @@ pub(super) fn kill_all(cgroup: &Cgroup, timeout: Duration) -> Result<()> {
                 detail: format!("pids still inside: {inside:?}"),
             });
         }
-        std::thread::sleep(RETRY);
+        retry::pause();
     }
 }
 
@@ -89,15 +88,27 @@ mod tests {
     fn a_cgroup_that_holds_the_caller_is_not_killed() {
         let dir = holding(&format!("{}\n", std::process::id()));
         let error = Cgroup::new(dir.path()).kill(Duration::ZERO).unwrap_err();
-        assert!(error.to_string().contains("one that the calling process is not in"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("one that the calling process is not in"),
+            "{error}"
+        );
     }
 
     #[test]
     fn who_survives_is_told() {
         // A pid beyond what any kernel gives out: killing it changes nothing, as with a process that cannot die.
         let dir = holding("2147483647\n");
-        let error = Cgroup::new(dir.path()).kill(Duration::from_millis(3)).unwrap_err();
-        assert!(error.to_string().ends_with("did not finish within 3ms: pids still inside: [2147483647]"), "{error}");
+        let error = Cgroup::new(dir.path())
+            .kill(Duration::from_millis(3))
+            .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("did not finish within 3ms: pids still inside: [2147483647]"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -105,7 +116,10 @@ mod tests {
         let dir = holding("2147483647\n");
         std::fs::write(dir.path().join("cgroup.kill"), "").unwrap();
         Cgroup::new(dir.path()).kill(Duration::ZERO).unwrap_err();
-        assert_eq!(std::fs::read_to_string(dir.path().join("cgroup.kill")).unwrap(), "1");
+        assert_eq!(
+            std::fs::read_to_string(dir.path().join("cgroup.kill")).unwrap(),
+            "1"
+        );
     }
 
     #[test]

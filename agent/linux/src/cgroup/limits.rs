@@ -37,7 +37,11 @@ pub fn cpu_quota(cpus: f64) -> CpuQuota {
         return CpuQuota::Unlimited;
     }
     // A million cpus is more than any machine has and far below what a Duration can hold.
-    let cpus = if cpus.is_nan() { 0.0 } else { cpus.clamp(0.0, 1e6) };
+    let cpus = if cpus.is_nan() {
+        0.0
+    } else {
+        cpus.clamp(0.0, 1e6)
+    };
     CpuQuota::At(CPU_PERIOD.mul_f64(cpus).max(MIN_CPU_QUOTA))
 }
 
@@ -59,7 +63,11 @@ pub fn oom_score_adj(requested_bytes: u64, total_bytes: u64) -> i32 {
 
 fn scaled(amount: f64, per_unit: f64, least: u64, most: u64) -> u64 {
     // A float-to-int cast saturates and maps NaN to 0, so no input can leave the bounds.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "floor is the rule, clamped right after")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "floor is the rule, clamped right after"
+    )]
     let floor = (amount * per_unit).floor() as u64;
     floor.clamp(least, most)
 }

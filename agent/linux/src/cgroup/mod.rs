@@ -21,6 +21,7 @@ pub use flat::FlatKeyed;
 pub use group::Cgroup;
 pub use kill::kill_and_remove;
 pub use limits::{
-    CPU_PERIOD, CpuQuota, MIN_CPU_QUOTA, MIN_MEMORY_BYTES, cpu_quota, cpu_shares, cpu_weight, memory_bytes, oom_score_adj,
+    CPU_PERIOD, CpuQuota, MIN_CPU_QUOTA, MIN_MEMORY_BYTES, cpu_quota, cpu_shares, cpu_weight,
+    memory_bytes, oom_score_adj,
 };
 pub use oom::{OomEvent, OomWatch};

@@ -39,7 +39,9 @@ pub struct OomWatch {
 #[derive(Debug)]
 enum Source {
     /// Keeps `memory.oom_control` open: the registration ends when it is closed.
-    Eventfd { _oom_control: OwnedFd },
+    Eventfd {
+        _oom_control: OwnedFd,
+    },
     Inotify,
 }
 
@@ -53,15 +55,21 @@ impl OomWatch {
     /// Watches a version-1 memory cgroup. The kernel's own killer stays enabled.
     pub(super) fn v1(cgroup: &Cgroup) -> Result<Self> {
         let control_path = cgroup.path().join("memory.oom_control");
-        let control: OwnedFd =
-            std::fs::File::open(&control_path).map_err(|source| Error::io("open", &control_path, source))?.into();
+        let control: OwnedFd = std::fs::File::open(&control_path)
+            .map_err(|source| Error::io("open", &control_path, source))?
+            .into();
         let wakeup = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| Error::io("make an eventfd for", &control_path, errno))?;
-        cgroup.write("cgroup.event_control", &format!("{} {}", wakeup.as_raw_fd(), control.as_raw_fd()))?;
+        cgroup.write(
+            "cgroup.event_control",
+            &format!("{} {}", wakeup.as_raw_fd(), control.as_raw_fd()),
+        )?;
         let mut watch = Self {
             wakeup,
             cgroup: cgroup.clone(),
-            source: Source::Eventfd { _oom_control: control },
+            source: Source::Eventfd {
+                _oom_control: control,
+            },
             seen: Counters::default(),
         };
         watch.seen = watch.counters()?;
@@ -73,9 +81,18 @@ impl OomWatch {
         let events = cgroup.path().join("memory.events");
         let wakeup = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
             .map_err(|errno| Error::io("make an inotify for", &events, errno))?;
-        inotify::add_watch(&wakeup, &events, inotify::WatchFlags::MODIFY | inotify::WatchFlags::DELETE_SELF)
-            .map_err(|errno| Error::io("watch", &events, errno))?;
-        let mut watch = Self { wakeup, cgroup: cgroup.clone(), source: Source::Inotify, seen: Counters::default() };
+        inotify::add_watch(
+            &wakeup,
+            &events,
+            inotify::WatchFlags::MODIFY | inotify::WatchFlags::DELETE_SELF,
+        )
+        .map_err(|errno| Error::io("watch", &events, errno))?;
+        let mut watch = Self {
+            wakeup,
+            cgroup: cgroup.clone(),
+            source: Source::Inotify,
+            seen: Counters::default(),
+        };
         watch.seen = watch.counters()?;
         Ok(watch)
     }
@@ -98,7 +115,11 @@ impl OomWatch {
             Source::Eventfd { .. } => (woken && self.cgroup.exists()) || now.killed > before.killed,
             Source::Inotify => now.oom > before.oom || now.killed > before.killed,
         };
-        Ok(if happened { OomEvent::OutOfMemory { killed: now.killed } } else { OomEvent::Nothing })
+        Ok(if happened {
+            OomEvent::OutOfMemory { killed: now.killed }
+        } else {
+            OomEvent::Nothing
+        })
     }
 
     /// The cgroup being watched.
@@ -114,7 +135,10 @@ impl OomWatch {
         };
         let path: PathBuf = self.cgroup.path().join(name);
         let values = FlatKeyed::read(&path)?;
-        Ok(Counters { oom: values.get("oom").unwrap_or(0), killed: values.get("oom_kill").unwrap_or(0) })
+        Ok(Counters {
+            oom: values.get("oom").unwrap_or(0),
+            killed: values.get("oom_kill").unwrap_or(0),
+        })
     }
 
     /// Empties the descriptor; true when there was something in it.
@@ -127,7 +151,9 @@ impl OomWatch {
                 Ok(_) => woken = true,
                 Err(rustix::io::Errno::AGAIN) => return Ok(woken),
                 Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(Error::io("read the events of", self.cgroup.path(), errno)),
+                Err(errno) => {
+                    return Err(Error::io("read the events of", self.cgroup.path(), errno));
+                }
             }
         }
     }
@@ -151,7 +177,8 @@ mod tests {
     use super::*;
 
     fn events(dir: &std::path::Path, oom: u64, killed: u64) {
-        let text = format!("low 0\nhigh 0\nmax 9\noom {oom}\noom_kill {killed}\noom_group_kill 0\n");
+        let text =
+            format!("low 0\nhigh 0\nmax 9\noom {oom}\noom_kill {killed}\noom_group_kill 0\n");
         std::fs::write(dir.join("memory.events"), text).unwrap();
     }
 

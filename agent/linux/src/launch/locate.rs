@@ -14,14 +14,26 @@ pub const LAUNCHER: &str = "mezzo-launcher";
 pub fn find_launcher() -> io::Result<PathBuf> {
     let executable = std::env::current_exe()?;
     let places = places(&executable);
-    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
-        let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
-        io::Error::new(io::ErrorKind::NotFound, format!("no {LAUNCHER} at any of: {}", looked.join(", ")))
-    })
+    places
+        .iter()
+        .find(|place| place.is_file())
+        .cloned()
+        .ok_or_else(|| {
+            let looked: Vec<_> = places
+                .iter()
+                .map(|place| place.display().to_string())
+                .collect();
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("no {LAUNCHER} at any of: {}", looked.join(", ")),
+            )
+        })
 }
 
 fn places(executable: &Path) -> Vec<PathBuf> {
-    let Some(dir) = executable.parent() else { return Vec::new() };
+    let Some(dir) = executable.parent() else {
+        return Vec::new();
+    };
     let mut places = vec![dir.join(LAUNCHER), dir.join("deps").join(LAUNCHER)];
     if let Some(above) = dir.parent() {
         places.push(above.join(LAUNCHER));
@@ -37,7 +49,10 @@ mod tests {
     #[test]
     fn looks_beside_the_executable_first() {
         let found = places(Path::new("/opt/mezzo/bin/mezzo-agent"));
-        assert_eq!(found.first().map(PathBuf::as_path), Some(Path::new("/opt/mezzo/bin/mezzo-launcher")));
+        assert_eq!(
+            found.first().map(PathBuf::as_path),
+            Some(Path::new("/opt/mezzo/bin/mezzo-launcher"))
+        );
         assert!(found.contains(&PathBuf::from("/opt/mezzo/lib/mezzo/mezzo-launcher")));
     }
 }

@@ -22,11 +22,13 @@ mod spawn;
 mod spec;
 
 pub use locate::{LAUNCHER, find_launcher};
-pub use record::{read_pid_file, read_status_file};
 pub(crate) use record::write_atomically;
-pub use spawn::{LaunchError, SpawnedLauncher, spawn};
+pub use record::{read_pid_file, read_status_file};
 pub(crate) use spawn::{GO, MAX_SPEC_BYTES};
-pub use spec::{LaunchSpec, MountSpec, Namespaces, Propagation, Rlimit, RlimitKind, SpecError, Stream};
+pub use spawn::{LaunchError, SpawnedLauncher, spawn};
+pub use spec::{
+    LaunchSpec, MountSpec, Namespaces, Propagation, Rlimit, RlimitKind, SpecError, Stream,
+};
 
 /// Exit status of the launcher when the container could not be set up; the reason is one sentence on its stderr.
 pub const EXIT_SETUP_FAILED: u8 = 125;

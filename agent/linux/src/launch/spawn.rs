@@ -70,10 +70,17 @@ pub struct SpawnedLauncher {
 ///
 /// # Errors
 /// [`LaunchError`]; nothing is left running then.
-pub fn spawn(launcher: &Path, spec: &LaunchSpec, stdout: File, stderr: File) -> Result<SpawnedLauncher, LaunchError> {
+pub fn spawn(
+    launcher: &Path,
+    spec: &LaunchSpec,
+    stdout: File,
+    stderr: File,
+) -> Result<SpawnedLauncher, LaunchError> {
     spec.validate()?;
     let json = serde_json::to_vec(spec).map_err(LaunchError::Encode)?;
-    let length = u32::try_from(json.len()).ok().filter(|_| json.len() <= MAX_SPEC_BYTES);
+    let length = u32::try_from(json.len())
+        .ok()
+        .filter(|_| json.len() <= MAX_SPEC_BYTES);
     let length = length.ok_or(LaunchError::TooLong { found: json.len() })?;
     let mut message = length.to_le_bytes().to_vec();
     message.extend(json);
@@ -85,11 +92,17 @@ pub fn spawn(launcher: &Path, spec: &LaunchSpec, stdout: File, stderr: File) -> 
         .stdout(stdout)
         .stderr(stderr)
         .spawn()
-        .map_err(|source| LaunchError::Spawn { path: launcher.to_owned(), source })?;
+        .map_err(|source| LaunchError::Spawn {
+            path: launcher.to_owned(),
+            source,
+        })?;
     let pid = pid_of(&child);
     // From here on dropping cleans up. A child of ours keeps its pid until it is reaped, so opening it cannot go wrong by
     // pid reuse.
-    let mut spawned = SpawnedLauncher { child, process: None };
+    let mut spawned = SpawnedLauncher {
+        child,
+        process: None,
+    };
     spawned.process = ProcessHandle::open(pid)?;
     spawned.tell(&message, "spec")?;
     Ok(spawned)
@@ -117,12 +130,21 @@ impl SpawnedLauncher {
         self.tell(&[GO], "go")?;
         // The end of its input means nothing to a launcher that runs.
         drop(self.child.stdin.take());
-        self.process.take().ok_or_else(|| ProcessError::InvalidPid { pid: pid_of(&self.child) }.into())
+        self.process.take().ok_or_else(|| {
+            ProcessError::InvalidPid {
+                pid: pid_of(&self.child),
+            }
+            .into()
+        })
     }
 
     fn tell(&mut self, message: &[u8], what: &'static str) -> Result<(), LaunchError> {
         let pid = pid_of(&self.child);
-        let stdin = self.child.stdin.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe));
+        let stdin = self
+            .child
+            .stdin
+            .as_mut()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe));
         stdin
             .and_then(|stdin| stdin.write_all(message))
             .map_err(|source| LaunchError::Handover { pid, what, source })

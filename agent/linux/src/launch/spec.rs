@@ -74,9 +74,20 @@ pub struct Namespaces {
 
 impl Namespaces {
     /// None at all: works as any user.
-    pub const NONE: Self = Self { pid: false, mount: false, ipc: false, uts: false, network: false, cgroup: false };
+    pub const NONE: Self = Self {
+        pid: false,
+        mount: false,
+        ipc: false,
+        uts: false,
+        network: false,
+        cgroup: false,
+    };
     /// What every container gets when the agent is root.
-    pub const PID_AND_MOUNT: Self = Self { pid: true, mount: true, ..Self::NONE };
+    pub const PID_AND_MOUNT: Self = Self {
+        pid: true,
+        mount: true,
+        ..Self::NONE
+    };
 
     /// True when any is asked for (then root is needed).
     #[must_use]
@@ -117,7 +128,13 @@ impl MountSpec {
     #[must_use]
     pub fn bind(source: impl Into<String>, target: impl Into<PathBuf>) -> Self {
         let flags = nix::libc::MS_BIND | nix::libc::MS_REC;
-        Self { source: Some(source.into()), target: target.into(), kind: None, flags, options: None }
+        Self {
+            source: Some(source.into()),
+            target: target.into(),
+            kind: None,
+            flags,
+            options: None,
+        }
     }
 
     /// The same, but it cannot be written through `target`.
@@ -167,7 +184,10 @@ pub struct Rlimit {
 }
 
 /// What is limited, named as in `setrlimit(2)`.
-#[allow(missing_docs, reason = "the names are those of setrlimit(2), which explains each")]
+#[allow(
+    missing_docs,
+    reason = "the names are those of setrlimit(2), which explains each"
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RlimitKind {
@@ -204,7 +224,10 @@ pub struct SpecError {
 impl LaunchSpec {
     /// A program with its arguments (the zeroth included), nothing else: empty environment, no namespaces, streams of the
     /// launcher.
-    pub fn new<S: Into<String>>(program: impl Into<String>, argv: impl IntoIterator<Item = S>) -> Self {
+    pub fn new<S: Into<String>>(
+        program: impl Into<String>,
+        argv: impl IntoIterator<Item = S>,
+    ) -> Self {
         Self {
             program: program.into(),
             argv: argv.into_iter().map(Into::into).collect(),
@@ -231,7 +254,10 @@ impl LaunchSpec {
 
     /// `sh -c COMMAND`.
     pub fn shell(command: impl Into<String>) -> Self {
-        Self::new("/bin/sh", ["sh".to_owned(), "-c".to_owned(), command.into()])
+        Self::new(
+            "/bin/sh",
+            ["sh".to_owned(), "-c".to_owned(), command.into()],
+        )
     }
 
     /// Checks what can be checked without trying.
@@ -240,8 +266,18 @@ impl LaunchSpec {
     /// The first field that is wrong.
     pub fn validate(&self) -> Result<(), SpecError> {
         text("program", &self.program)?;
-        require(!self.program.is_empty(), "program", &self.program, "a path or a name")?;
-        require(!self.argv.is_empty(), "argv", "", "at least the zeroth argument")?;
+        require(
+            !self.program.is_empty(),
+            "program",
+            &self.program,
+            "a path or a name",
+        )?;
+        require(
+            !self.argv.is_empty(),
+            "argv",
+            "",
+            "at least the zeroth argument",
+        )?;
         for (number, argument) in self.argv.iter().enumerate() {
             text(&format!("argv[{number}]"), argument)?;
         }
@@ -249,37 +285,93 @@ impl LaunchSpec {
             let field = format!("env[{number}]");
             text(&field, name)?;
             text(&field, value)?;
-            require(!name.is_empty() && !name.contains('='), &field, name, "a name without '='")?;
+            require(
+                !name.is_empty() && !name.contains('='),
+                &field,
+                name,
+                "a name without '='",
+            )?;
         }
         for rlimit in &self.rlimits {
-            let (soft, hard) = (rlimit.soft.unwrap_or(u64::MAX), rlimit.hard.unwrap_or(u64::MAX));
-            require(soft <= hard, "rlimits", &format!("{rlimit:?}"), "soft not above hard")?;
+            let (soft, hard) = (
+                rlimit.soft.unwrap_or(u64::MAX),
+                rlimit.hard.unwrap_or(u64::MAX),
+            );
+            require(
+                soft <= hard,
+                "rlimits",
+                &format!("{rlimit:?}"),
+                "soft not above hard",
+            )?;
         }
         for mount in &self.mounts {
             let target = mount.target.display().to_string();
             text("mounts target", &target)?;
-            require(mount.target.is_absolute(), "mounts target", &target, "an absolute path")?;
+            require(
+                mount.target.is_absolute(),
+                "mounts target",
+                &target,
+                "an absolute path",
+            )?;
         }
         let needs_mount = self.mount_proc || !self.mounts.is_empty();
-        require(self.namespaces.mount || !needs_mount, "mounts", "some", "none without a mount namespace")?;
-        require(self.namespaces.uts || self.hostname.is_none(), "hostname", "set", "nothing without a uts namespace")?;
-        require(self.namespaces.pid || !self.init, "init", "true", "false without a pid namespace")?;
+        require(
+            self.namespaces.mount || !needs_mount,
+            "mounts",
+            "some",
+            "none without a mount namespace",
+        )?;
+        require(
+            self.namespaces.uts || self.hostname.is_none(),
+            "hostname",
+            "set",
+            "nothing without a uts namespace",
+        )?;
+        require(
+            self.namespaces.pid || !self.init,
+            "init",
+            "true",
+            "false without a pid namespace",
+        )?;
         if let Some(adjust) = self.oom_score_adj {
-            require((-1000..=1000).contains(&adjust), "oom_score_adj", &adjust.to_string(), "-1000 to 1000")?;
+            require(
+                (-1000..=1000).contains(&adjust),
+                "oom_score_adj",
+                &adjust.to_string(),
+                "-1000 to 1000",
+            )?;
         }
         if let Some(umask) = self.umask {
-            require(umask <= 0o777, "umask", &format!("{umask:o}"), "at most 777 (octal)")?;
+            require(
+                umask <= 0o777,
+                "umask",
+                &format!("{umask:o}"),
+                "at most 777 (octal)",
+            )?;
         }
         Ok(())
     }
 }
 
 fn text(field: &str, value: &str) -> Result<(), SpecError> {
-    require(!value.contains('\0'), field, value, "text without NUL characters")
+    require(
+        !value.contains('\0'),
+        field,
+        value,
+        "text without NUL characters",
+    )
 }
 
 fn require(good: bool, field: &str, found: &str, expected: &'static str) -> Result<(), SpecError> {
-    if good { Ok(()) } else { Err(SpecError { field: field.to_owned(), found: found.to_owned(), expected }) }
+    if good {
+        Ok(())
+    } else {
+        Err(SpecError {
+            field: field.to_owned(),
+            found: found.to_owned(),
+            expected,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -291,15 +383,25 @@ mod tests {
     fn round_trips_through_json() {
         let mut spec = LaunchSpec::shell("exit 0");
         spec.env.push(("A".into(), "ü\n".into()));
-        spec.user = Some(Credentials { uid: 1, gid: 2, groups: vec![3] });
-        spec.rlimits.push(Rlimit { kind: RlimitKind::Nofile, soft: Some(10), hard: None });
+        spec.user = Some(Credentials {
+            uid: 1,
+            gid: 2,
+            groups: vec![3],
+        });
+        spec.rlimits.push(Rlimit {
+            kind: RlimitKind::Nofile,
+            soft: Some(10),
+            hard: None,
+        });
         spec.namespaces = Namespaces::PID_AND_MOUNT;
         spec.mounts.push(MountSpec::bind_read_only("/a", "/b"));
         spec.stdout = Stream::File("/x".into());
         spec.validate().unwrap();
         let json = serde_json::to_string(&spec).unwrap();
         assert_eq!(serde_json::from_str::<LaunchSpec>(&json).unwrap(), spec);
-        assert!(serde_json::from_str::<LaunchSpec>(&json.replacen("\"argv\"", "\"args\"", 1)).is_err());
+        assert!(
+            serde_json::from_str::<LaunchSpec>(&json.replacen("\"argv\"", "\"args\"", 1)).is_err()
+        );
     }
 
     #[test]
@@ -312,12 +414,22 @@ mod tests {
         assert_eq!(check(&|spec| spec.program.clear()), "program");
         assert_eq!(check(&|spec| spec.argv.clear()), "argv");
         assert_eq!(check(&|spec| spec.argv.push("a\0".into())), "argv[3]");
-        assert_eq!(check(&|spec| spec.env.push(("A=".into(), "1".into()))), "env[0]");
+        assert_eq!(
+            check(&|spec| spec.env.push(("A=".into(), "1".into()))),
+            "env[0]"
+        );
         assert_eq!(check(&|spec| spec.mount_proc = true), "mounts");
         assert_eq!(check(&|spec| spec.init = true), "init");
         assert_eq!(check(&|spec| spec.hostname = Some("x".into())), "hostname");
-        assert_eq!(check(&|spec| spec.oom_score_adj = Some(2000)), "oom_score_adj");
-        let limit = Rlimit { kind: RlimitKind::Core, soft: None, hard: Some(1) };
+        assert_eq!(
+            check(&|spec| spec.oom_score_adj = Some(2000)),
+            "oom_score_adj"
+        );
+        let limit = Rlimit {
+            kind: RlimitKind::Core,
+            soft: None,
+            hard: Some(1),
+        };
         assert_eq!(check(&|spec| spec.rlimits.push(limit)), "rlimits");
     }
 }

@@ -18,8 +18,10 @@ mod sys;
 use std::io::{self, Read};
 use std::process::ExitCode;
 
+use rustix::pipe::PipeFlags;
+
 use crate::launch::{EXIT_SETUP_FAILED, GO, LaunchSpec, MAX_SPEC_BYTES, write_atomically};
-use crate::process::ProcessId;
+use crate::process::{ProcessId, WaitStatus};
 
 /// Something that went wrong, as one sentence for the container's stderr.
 pub(crate) type Failure = String;
@@ -41,12 +43,14 @@ pub fn run() -> ExitCode {
 
 enum Ended {
     NeverStarted,
-    With(crate::process::WaitStatus),
+    With(WaitStatus),
 }
 
 fn launch() -> Result<Ended, Failure> {
     let mut stdin = io::stdin().lock();
-    let Some(spec) = read_spec(&mut stdin)? else { return Ok(Ended::NeverStarted) };
+    let Some(spec) = read_spec(&mut stdin)? else {
+        return Ok(Ended::NeverStarted);
+    };
     if !read_go(&mut stdin)? {
         return Ok(Ended::NeverStarted);
     }
@@ -58,26 +62,52 @@ fn launch() -> Result<Ended, Failure> {
     // Nobody of the container may keep our input open, and we need it no more.
     sys::replace_stdin_by_null().map_err(|error| format!("cannot open /dev/null: {error}"))?;
     if spec.namespaces.pid {
-        sys::new_pid_namespace_for_children().map_err(|error| format!("cannot make a pid namespace: {error}"))?;
+        sys::new_pid_namespace_for_children()
+            .map_err(|error| format!("cannot make a pid namespace: {error}"))?;
     } else {
         // Without a pid namespace nobody collects what loses its parent: adopt it, to be able to kill it at the end.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     }
+    // Pid 1 of a namespace can only exit, not die by a signal; so an init tells us its program's status by this.
+    let (from_init, to_us) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
+        .map_err(|errno| format!("cannot make a pipe: {errno}"))?;
     let child = match sys::fork().map_err(|error| format!("cannot fork: {error}"))? {
         sys::Forked::Child => {
-            let code = setup::run(&spec);
+            drop(from_init);
+            let code = setup::run(&spec, to_us);
             std::process::exit(i32::from(code));
         }
         sys::Forked::Parent(child) => child,
     };
+    drop(to_us);
     if let Some(path) = &spec.pid_file {
         // The child is not reaped yet, so it is certainly there.
-        let id = ProcessId::of(child).ok().flatten().unwrap_or(ProcessId { pid: child, start_time: 0 });
+        let id = ProcessId::of(child).ok().flatten().unwrap_or(ProcessId {
+            pid: child,
+            start_time: 0,
+        });
         if let Err(error) = write_atomically(path, &format!("{} {}\n", id.pid, id.start_time)) {
-            say(&format!("cannot write the pid file {}: {error}", path.display()));
+            say(&format!(
+                "cannot write the pid file {}: {error}",
+                path.display()
+            ));
         }
     }
-    let status = attend::until_the_end(child, spec.status_file.as_deref());
+    let seen = attend::until_the_end(child);
+    let mut told = [0; 4];
+    let status = match rustix::io::read(&from_init, &mut told) {
+        Ok(4) => WaitStatus::from_raw(i32::from_ne_bytes(told)),
+        _ => seen,
+    };
+    if let Some(path) = &spec.status_file
+        && let Err(error) = write_atomically(path, &format!("{}\n", status.raw()))
+    {
+        say(&format!(
+            "cannot write the status file {}: {error}",
+            path.display()
+        ));
+    }
+    attend::kill_the_rest();
     Ok(Ended::With(status))
 }
 
@@ -89,14 +119,16 @@ fn read_spec(input: &mut impl Read) -> Result<Option<LaunchSpec>, Failure> {
     }
     let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
     if length > MAX_SPEC_BYTES {
-        return Err(format!("launch spec announces {length} bytes, expected at most {MAX_SPEC_BYTES}"));
+        return Err(format!(
+            "launch spec announces {length} bytes, expected at most {MAX_SPEC_BYTES}"
+        ));
     }
     let mut json = vec![0; length];
     if !read_fully(input, &mut json)? {
         return Ok(None);
     }
-    let spec: LaunchSpec =
-        serde_json::from_slice(&json).map_err(|error| format!("launch spec cannot be understood: {error}"))?;
+    let spec: LaunchSpec = serde_json::from_slice(&json)
+        .map_err(|error| format!("launch spec cannot be understood: {error}"))?;
     spec.validate().map_err(|error| error.to_string())?;
     Ok(Some(spec))
 }
@@ -107,7 +139,14 @@ fn read_go(input: &mut impl Read) -> Result<bool, Failure> {
     if !read_fully(input, &mut byte)? {
         return Ok(false);
     }
-    if byte == [GO] { Ok(true) } else { Err(format!("expected the byte {GO} after the launch spec, found {}", byte[0])) }
+    if byte == [GO] {
+        Ok(true)
+    } else {
+        Err(format!(
+            "expected the byte {GO} after the launch spec, found {}",
+            byte[0]
+        ))
+    }
 }
 
 fn read_fully(input: &mut impl Read, buffer: &mut [u8]) -> Result<bool, Failure> {
@@ -120,7 +159,10 @@ fn read_fully(input: &mut impl Read, buffer: &mut [u8]) -> Result<bool, Failure>
 
 /// One sentence on standard error, in one write so that it is not mixed up with others'.
 fn say(failure: &str) {
-    let _ = rustix::io::write(rustix::stdio::stderr(), format!("mezzo-launcher: {failure}\n").as_bytes());
+    let _ = rustix::io::write(
+        rustix::stdio::stderr(),
+        format!("mezzo-launcher: {failure}\n").as_bytes(),
+    );
 }
 
 #[cfg(test)]
@@ -146,8 +188,16 @@ mod tests {
 
     #[test]
     fn garbage_is_refused_without_reading_it_all() {
-        assert!(read_spec(&mut [0xff; 4].as_slice()).unwrap_err().contains("at most"));
-        assert!(read_spec(&mut framed(b"{}").as_slice()).unwrap_err().contains("cannot be understood"));
+        assert!(
+            read_spec(&mut [0xff; 4].as_slice())
+                .unwrap_err()
+                .contains("at most")
+        );
+        assert!(
+            read_spec(&mut framed(b"{}").as_slice())
+                .unwrap_err()
+                .contains("cannot be understood")
+        );
         let deep = "[".repeat(100_000);
         assert!(read_spec(&mut framed(deep.as_bytes()).as_slice()).is_err());
     }

@@ -15,11 +15,11 @@ use rustix::thread::{Gid, Uid};
 
 use super::{Failure, exec, mounts, say, sys};
 use crate::launch::{EXIT_SETUP_FAILED, LaunchSpec, Namespaces, Rlimit, RlimitKind, Stream};
-use crate::process::WaitStatus;
 use crate::user::Credentials;
 
-/// Becomes the program. Returns only on failure, with the exit code.
-pub(super) fn run(spec: &LaunchSpec) -> u8 {
+/// Becomes the program, or an init above it that tells `launcher` the program's wait status. Returns with an exit code when
+/// that failed or the init is done.
+pub(super) fn run(spec: &LaunchSpec, launcher: OwnedFd) -> u8 {
     match prepare(spec) {
         Ok(()) => {}
         Err(failure) => {
@@ -27,7 +27,11 @@ pub(super) fn run(spec: &LaunchSpec) -> u8 {
             return EXIT_SETUP_FAILED;
         }
     }
-    if spec.init { init(spec) } else { become_program(spec) }
+    if spec.init {
+        init(spec, &launcher)
+    } else {
+        become_program(spec)
+    }
 }
 
 /// Everything but the user, the signals and the program.
@@ -45,7 +49,8 @@ fn prepare(spec: &LaunchSpec) -> Result<(), Failure> {
         mounts::make_all(spec)?;
     }
     if let Some(name) = &spec.hostname {
-        nix::unistd::sethostname(name).map_err(|errno| format!("cannot set the host name to {name:?}: {errno}"))?;
+        nix::unistd::sethostname(name)
+            .map_err(|errno| format!("cannot set the host name to {name:?}: {errno}"))?;
     }
     if let Some(umask) = spec.umask {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
@@ -63,7 +68,8 @@ fn become_program(spec: &LaunchSpec) -> u8 {
             switch_user(user)?;
         }
         if spec.no_new_privs {
-            rustix::thread::set_no_new_privs(true).map_err(|errno| format!("cannot set no_new_privs: {errno}"))?;
+            rustix::thread::set_no_new_privs(true)
+                .map_err(|errno| format!("cannot set no_new_privs: {errno}"))?;
         }
         die_with_the_parent()?;
         sys::default_signals();
@@ -80,7 +86,7 @@ fn become_program(spec: &LaunchSpec) -> u8 {
 }
 
 /// Pid 1 for programs that are not made for it: the program is pid 2, orphans are reaped, SIGTERM is passed on.
-fn init(spec: &LaunchSpec) -> u8 {
+fn init(spec: &LaunchSpec, launcher: &OwnedFd) -> u8 {
     if let Err(failure) = die_with_the_parent() {
         say(&failure);
         return EXIT_SETUP_FAILED;
@@ -92,20 +98,17 @@ fn init(spec: &LaunchSpec) -> u8 {
             become_program(spec)
         }
         Ok(sys::Forked::Parent(child)) => {
-            let status = super::attend::until_the_end(child, None);
-            // Pid 1 cannot end by a signal of its own making, so a shell's convention stands in for it.
-            exit_code_of(status)
+            let status = super::attend::until_the_end(child);
+            // Four bytes into an empty pipe that the launcher holds open: cannot fail halfway. When we end, the kernel
+            // kills all that is left in here.
+            let _ = rustix::io::write(launcher, &status.raw().to_ne_bytes());
+            0
         }
         Err(error) => {
             say(&format!("cannot fork: {error}"));
             EXIT_SETUP_FAILED
         }
     }
-}
-
-fn exit_code_of(status: WaitStatus) -> u8 {
-    let code = status.exit_code().or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(EXIT_SETUP_FAILED)
 }
 
 /// The end of the launcher is the end of the container. Set after the user was switched, which clears it.
@@ -117,19 +120,26 @@ fn die_with_the_parent() -> Result<(), Failure> {
 fn streams(spec: &LaunchSpec) -> Result<(), Failure> {
     // Standard error first: it is where the failure of the other two is told.
     if let Some(file) = open_stream(&spec.stderr, false, spec.user.as_ref())? {
-        rustix::stdio::dup2_stderr(&file).map_err(|errno| format!("cannot set standard error: {errno}"))?;
+        rustix::stdio::dup2_stderr(&file)
+            .map_err(|errno| format!("cannot set standard error: {errno}"))?;
     }
     if let Some(file) = open_stream(&spec.stdout, false, spec.user.as_ref())? {
-        rustix::stdio::dup2_stdout(&file).map_err(|errno| format!("cannot set standard output: {errno}"))?;
+        rustix::stdio::dup2_stdout(&file)
+            .map_err(|errno| format!("cannot set standard output: {errno}"))?;
     }
     // Inherit and Null are both /dev/null by now: the launcher's own input was the agent's pipe.
     if let Some(file) = open_stream(&spec.stdin, true, None)? {
-        rustix::stdio::dup2_stdin(&file).map_err(|errno| format!("cannot set standard input: {errno}"))?;
+        rustix::stdio::dup2_stdin(&file)
+            .map_err(|errno| format!("cannot set standard input: {errno}"))?;
     }
     Ok(())
 }
 
-fn open_stream(stream: &Stream, input: bool, owner: Option<&Credentials>) -> Result<Option<OwnedFd>, Failure> {
+fn open_stream(
+    stream: &Stream,
+    input: bool,
+    owner: Option<&Credentials>,
+) -> Result<Option<OwnedFd>, Failure> {
     let path = match stream {
         Stream::Inherit => return Ok(None),
         Stream::Null => Path::new("/dev/null"),
@@ -138,7 +148,12 @@ fn open_stream(stream: &Stream, input: bool, owner: Option<&Credentials>) -> Res
     let is_file = matches!(stream, Stream::File(_));
     open_stream_file(path, input, is_file.then_some(owner).flatten())
         .map(Some)
-        .map_err(|error| format!("cannot open {} for a standard stream: {error}", path.display()))
+        .map_err(|error| {
+            format!(
+                "cannot open {} for a standard stream: {error}",
+                path.display()
+            )
+        })
 }
 
 fn open_stream_file(path: &Path, input: bool, owner: Option<&Credentials>) -> io::Result<OwnedFd> {
@@ -149,16 +164,28 @@ fn open_stream_file(path: &Path, input: bool, owner: Option<&Credentials>) -> io
         options.append(true).create(true).mode(0o644);
     }
     // A user may own the directory: do not follow a link he left there, do not hang on a FIFO.
-    let file = options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY).open(path)?;
+    let file = options
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY)
+        .open(path)?;
     let kind = file.metadata()?.file_type();
     if !kind.is_file() && !kind.is_char_device() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a regular file nor a device"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "neither a regular file nor a device",
+        ));
     }
     if let Some(owner) = owner.filter(|_| kind.is_file()) {
         std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid))?;
     }
     // The program expects ordinary, blocking streams.
-    rustix::fs::fcntl_setfl(&file, if input { rustix::fs::OFlags::empty() } else { rustix::fs::OFlags::APPEND })?;
+    rustix::fs::fcntl_setfl(
+        &file,
+        if input {
+            rustix::fs::OFlags::empty()
+        } else {
+            rustix::fs::OFlags::APPEND
+        },
+    )?;
     Ok(file.into())
 }
 
@@ -173,11 +200,13 @@ fn namespaces(wanted: Namespaces) -> Result<(), Failure> {
     if flags.is_empty() {
         return Ok(());
     }
-    nix::sched::unshare(flags).map_err(|errno| format!("cannot make the namespaces {flags:?}: {errno}"))
+    nix::sched::unshare(flags)
+        .map_err(|errno| format!("cannot make the namespaces {flags:?}: {errno}"))
 }
 
 fn enter(cwd: &Path) -> Result<(), Failure> {
-    std::env::set_current_dir(cwd)
+    rustix::process::chdir(cwd)
+        .map_err(io::Error::from)
         .and_then(|()| std::env::current_dir())
         // A directory that was reached through somebody's open descriptor has no path in here.
         .and_then(|real| if real.is_absolute() { Ok(()) } else { Err(io::Error::from(io::ErrorKind::NotFound)) })
@@ -187,12 +216,20 @@ fn enter(cwd: &Path) -> Result<(), Failure> {
 fn switch_user(user: &Credentials) -> Result<(), Failure> {
     let failed = |what: &str, errno: nix::Error| format!("cannot become {what}: {errno}");
     // An ordinary user asked to be himself: nothing to do, and setgroups would be refused.
-    let us = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let us = (
+        rustix::process::getuid().as_raw(),
+        rustix::process::getgid().as_raw(),
+    );
     if !rustix::process::geteuid().is_root() && us == (user.uid, user.gid) {
         return Ok(());
     }
-    let groups: Vec<_> = user.groups.iter().map(|gid| nix::unistd::Gid::from_raw(*gid)).collect();
-    nix::unistd::setgroups(&groups).map_err(|errno| failed(&format!("a member of groups {:?}", user.groups), errno))?;
+    let groups: Vec<_> = user
+        .groups
+        .iter()
+        .map(|gid| nix::unistd::Gid::from_raw(*gid))
+        .collect();
+    nix::unistd::setgroups(&groups)
+        .map_err(|errno| failed(&format!("a member of groups {:?}", user.groups), errno))?;
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid)
         .map_err(|errno| format!("cannot become group {}: {errno}", user.gid))?;
@@ -221,6 +258,12 @@ fn set_rlimit(limit: &Rlimit) -> Result<(), Failure> {
         RlimitKind::Sigpending => Resource::Sigpending,
         RlimitKind::Stack => Resource::Stack,
     };
-    rustix::process::setrlimit(resource, rustix::process::Rlimit { current: limit.soft, maximum: limit.hard })
-        .map_err(|errno| format!("cannot set the resource limit {limit:?}: {errno}"))
+    rustix::process::setrlimit(
+        resource,
+        rustix::process::Rlimit {
+            current: limit.soft,
+            maximum: limit.hard,
+        },
+    )
+    .map_err(|errno| format!("cannot set the resource limit {limit:?}: {errno}"))
 }

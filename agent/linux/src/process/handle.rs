@@ -35,7 +35,9 @@ impl ProcessHandle {
         };
         // The start time is read *after* opening: should the pid have changed hands in between, the process read about is
         // the later one, and the pidfd says that its own has ended.
-        let Some(id) = ProcessId::of(pid)? else { return Ok(None) };
+        let Some(id) = ProcessId::of(pid)? else {
+            return Ok(None);
+        };
         Ok(Some(Self { id, pidfd }))
     }
 
@@ -143,7 +145,11 @@ impl AsRawFd for ProcessHandle {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failed test may panic")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::zombie_processes,
+    reason = "a failed test may panic; the handle does the waiting"
+)]
 mod tests {
     use std::process::Command;
 
@@ -151,7 +157,9 @@ mod tests {
 
     fn sleeper() -> ProcessHandle {
         let child = Command::new("sleep").arg("600").spawn().unwrap();
-        ProcessHandle::open(i32::try_from(child.id()).unwrap()).unwrap().unwrap()
+        ProcessHandle::open(i32::try_from(child.id()).unwrap())
+            .unwrap()
+            .unwrap()
     }
 
     #[test]
@@ -165,22 +173,35 @@ mod tests {
         assert_eq!(process.wait().unwrap(), WaitStatus::signalled(15));
         assert!(process.try_reap().is_err());
         assert!(!process.signal(Signal::KILL).unwrap());
-        assert!(ProcessHandle::open_expected(process.id()).unwrap().is_none());
+        assert!(
+            ProcessHandle::open_expected(process.id())
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]
     fn an_exit_code_is_kept_as_a_raw_status() {
         let child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
-        let process = ProcessHandle::open(i32::try_from(child.id()).unwrap()).unwrap().unwrap();
+        let process = ProcessHandle::open(i32::try_from(child.id()).unwrap())
+            .unwrap()
+            .unwrap();
         assert_eq!(process.wait().unwrap().raw(), 7 << 8);
     }
 
     #[test]
     fn a_reused_pid_is_not_opened_as_the_old_process() {
         let process = sleeper();
-        let other = ProcessId { start_time: process.id().start_time - 1, ..process.id() };
+        let other = ProcessId {
+            start_time: process.id().start_time - 1,
+            ..process.id()
+        };
         assert!(ProcessHandle::open_expected(other).unwrap().is_none());
-        assert!(ProcessHandle::open_expected(process.id()).unwrap().is_some());
+        assert!(
+            ProcessHandle::open_expected(process.id())
+                .unwrap()
+                .is_some()
+        );
         process.signal(Signal::KILL).unwrap();
         process.wait().unwrap();
     }
@@ -188,7 +209,10 @@ mod tests {
     #[test]
     fn impossible_pids_are_refused() {
         for pid in [0, -1, i32::MIN] {
-            assert!(matches!(ProcessHandle::open(pid).unwrap_err(), ProcessError::InvalidPid { .. }));
+            assert!(matches!(
+                ProcessHandle::open(pid).unwrap_err(),
+                ProcessError::InvalidPid { .. }
+            ));
         }
         assert!(ProcessHandle::open(i32::MAX).unwrap().is_none());
     }

@@ -12,7 +12,9 @@ pub use handle::ProcessHandle;
 pub use id::ProcessId;
 pub use rustix::process::Signal;
 pub use status::WaitStatus;
-pub use tree::{kill_tree, members_of_session, members_of_tree, signal_members, signal_session, signal_tree};
+pub use tree::{
+    kill_tree, members_of_session, members_of_tree, signal_members, signal_session, signal_tree,
+};
 
 use std::io;
 
@@ -53,6 +55,10 @@ pub enum ProcessError {
 
 impl ProcessError {
     fn io(operation: &'static str, pid: i32, source: impl Into<io::Error>) -> Self {
-        Self::Io { operation, pid, source: source.into() }
+        Self::Io {
+            operation,
+            pid,
+            source: source.into(),
+        }
     }
 }

@@ -68,7 +68,11 @@ impl std::fmt::Display for WaitStatus {
             (Some(code), _) => write!(f, "exited with status {code}"),
             (None, Some(signal)) => {
                 write!(f, "terminated with signal {}", signal_description(signal))?;
-                if self.core_dumped() { f.write_str(" (core dumped)") } else { Ok(()) }
+                if self.core_dumped() {
+                    f.write_str(" (core dumped)")
+                } else {
+                    Ok(())
+                }
             }
             (None, None) => write!(f, "wait status {}", self.0),
         }
@@ -140,10 +144,22 @@ mod tests {
 
     #[test]
     fn says_it_in_words() {
-        assert_eq!(WaitStatus::exited(127).to_string(), "exited with status 127");
-        assert_eq!(WaitStatus::signalled(9).to_string(), "terminated with signal Killed");
-        assert_eq!(WaitStatus::from_raw(139).to_string(), "terminated with signal Segmentation fault (core dumped)");
-        assert_eq!(WaitStatus::signalled(40).to_string(), "terminated with signal 40");
+        assert_eq!(
+            WaitStatus::exited(127).to_string(),
+            "exited with status 127"
+        );
+        assert_eq!(
+            WaitStatus::signalled(9).to_string(),
+            "terminated with signal Killed"
+        );
+        assert_eq!(
+            WaitStatus::from_raw(139).to_string(),
+            "terminated with signal Segmentation fault (core dumped)"
+        );
+        assert_eq!(
+            WaitStatus::signalled(40).to_string(),
+            "terminated with signal 40"
+        );
     }
 
     #[test]
@@ -152,13 +168,19 @@ mod tests {
         for raw in [0, 256, 9, 134, 32512] {
             let theirs = std::process::ExitStatus::from_raw(raw);
             let ours = WaitStatus::from(theirs);
-            assert_eq!((ours.exit_code(), ours.signal(), ours.core_dumped()), (theirs.code(), theirs.signal(), theirs.core_dumped()));
+            assert_eq!(
+                (ours.exit_code(), ours.signal(), ours.core_dumped()),
+                (theirs.code(), theirs.signal(), theirs.core_dumped())
+            );
         }
     }
 
     #[test]
     fn round_trips_through_the_text_of_a_status_file() {
-        assert_eq!(" 768\n".parse::<WaitStatus>().unwrap(), WaitStatus::exited(3));
+        assert_eq!(
+            " 768\n".parse::<WaitStatus>().unwrap(),
+            WaitStatus::exited(3)
+        );
         assert!("".parse::<WaitStatus>().is_err());
     }
 }

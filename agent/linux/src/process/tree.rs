@@ -10,9 +10,7 @@ use rustix::process::Signal;
 
 use super::{ProcessError, ProcessHandle, ProcessId};
 use crate::procfs::{Procfs, Stat};
-
-/// How long to wait between two looks at processes that were killed.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
+use crate::retry;
 
 /// The processes of the tree of `root`, root first: descendants, and all members of sessions and process groups that a
 /// member leads. Zombies are left out.
@@ -20,7 +18,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// # Errors
 /// [`ProcessError::Procfs`].
 pub fn members_of_tree(root: i32) -> Result<Vec<ProcessId>, ProcessError> {
-    Ok(select_tree(&Procfs::default().processes()?, &HashSet::from([root])))
+    Ok(select_tree(
+        &Procfs::default().processes()?,
+        &HashSet::from([root]),
+    ))
 }
 
 /// The living members of a session.
@@ -29,7 +30,11 @@ pub fn members_of_tree(root: i32) -> Result<Vec<ProcessId>, ProcessError> {
 /// [`ProcessError::Procfs`].
 pub fn members_of_session(session: i32) -> Result<Vec<ProcessId>, ProcessError> {
     let all = Procfs::default().processes()?;
-    Ok(all.iter().filter(|stat| stat.session == session && !stat.state.is_over()).map(id_of).collect())
+    Ok(all
+        .iter()
+        .filter(|stat| stat.session == session && !stat.state.is_over())
+        .map(id_of)
+        .collect())
 }
 
 /// Sends a signal to each process, if it is still the one named. Returns how many got it.
@@ -40,7 +45,9 @@ pub fn signal_members(members: &[ProcessId], signal: Signal) -> Result<usize, Pr
     let mut reached = 0;
     let mut first_error = None;
     for member in members {
-        match ProcessHandle::open_expected(*member).and_then(|found| found.map_or(Ok(false), |found| found.signal(signal))) {
+        match ProcessHandle::open_expected(*member)
+            .and_then(|found| found.map_or(Ok(false), |found| found.signal(signal)))
+        {
             Ok(delivered) => reached += usize::from(delivered),
             Err(error) => {
                 first_error.get_or_insert(error);
@@ -81,7 +88,10 @@ pub fn kill_tree(root: i32, timeout: Duration) -> Result<(), ProcessError> {
     let mut roots = HashSet::from([root]);
     loop {
         let found = select_tree(&procfs.processes()?, &roots);
-        let fresh: Vec<_> = found.into_iter().filter(|id| id.pid != ourselves && !stopped.contains(id)).collect();
+        let fresh: Vec<_> = found
+            .into_iter()
+            .filter(|id| id.pid != ourselves && !stopped.contains(id))
+            .collect();
         if fresh.is_empty() || started.elapsed() >= timeout {
             break;
         }
@@ -105,10 +115,14 @@ pub fn kill_tree(root: i32, timeout: Duration) -> Result<(), ProcessError> {
         if started.elapsed() >= timeout {
             refused?;
             let left = alive.iter().map(|id| id.pid).collect();
-            return Err(ProcessError::Survived { root, left, after: timeout });
+            return Err(ProcessError::Survived {
+                root,
+                left,
+                after: timeout,
+            });
         }
         left = alive;
-        std::thread::sleep(LOOK_AGAIN);
+        retry::pause();
     }
 }
 
@@ -119,7 +133,10 @@ fn select_tree(all: &[Stat], roots: &HashSet<i32>) -> Vec<ProcessId> {
         let before = inside.len();
         for stat in all {
             // Only sessions and groups whose *leader* is a member: the root's own session may be the agent's.
-            if [stat.ppid, stat.session, stat.pgrp].iter().any(|leader| *leader > 1 && inside.contains(leader)) {
+            if [stat.ppid, stat.session, stat.pgrp]
+                .iter()
+                .any(|leader| *leader > 1 && inside.contains(leader))
+            {
                 inside.insert(stat.pid);
             }
         }
@@ -127,14 +144,20 @@ fn select_tree(all: &[Stat], roots: &HashSet<i32>) -> Vec<ProcessId> {
             break;
         }
     }
-    let mut members: Vec<_> =
-        all.iter().filter(|stat| inside.contains(&stat.pid) && !stat.state.is_over()).map(id_of).collect();
+    let mut members: Vec<_> = all
+        .iter()
+        .filter(|stat| inside.contains(&stat.pid) && !stat.state.is_over())
+        .map(id_of)
+        .collect();
     members.sort_by_key(|id| (!roots.contains(&id.pid), id.start_time, id.pid));
     members
 }
 
 fn id_of(stat: &Stat) -> ProcessId {
-    ProcessId { pid: stat.pid, start_time: stat.start_time }
+    ProcessId {
+        pid: stat.pid,
+        start_time: stat.start_time,
+    }
 }
 
 #[cfg(test)]
@@ -145,7 +168,9 @@ mod tests {
     use super::*;
 
     fn stat(pid: i32, ppid: i32, pgrp: i32, session: i32, state: &str) -> Stat {
-        let line = format!("{pid} (x) {state} {ppid} {pgrp} {session} 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 {pid} 0 0");
+        let line = format!(
+            "{pid} (x) {state} {ppid} {pgrp} {session} 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0 {pid} 0 0"
+        );
         Stat::parse(Path::new("stat"), &line).unwrap()
     }
 
@@ -164,14 +189,23 @@ mod tests {
             stat(60, 10, 10, 10, "S"), // the agent's other child
             stat(70, 1, 50, 30, "S"),  // in the group of a dead member
         ];
-        assert_eq!(pids(&select_tree(&all, &HashSet::from([20]))), [20, 30, 40, 70]);
-        assert_eq!(pids(&select_tree(&all, &HashSet::from([999]))), Vec::<i32>::new());
+        assert_eq!(
+            pids(&select_tree(&all, &HashSet::from([20]))),
+            [20, 30, 40, 70]
+        );
+        assert_eq!(
+            pids(&select_tree(&all, &HashSet::from([999]))),
+            Vec::<i32>::new()
+        );
     }
 
     #[test]
     fn kill_tree_takes_grandchildren_in_other_groups() {
         let mut child = std::process::Command::new("sh")
-            .args(["-c", "setsid sleep 600 & sleep 600 & trap '' TERM; while :; do sleep 600; done"])
+            .args([
+                "-c",
+                "setsid sleep 600 & sleep 600 & trap '' TERM; while :; do sleep 600; done",
+            ])
             .spawn()
             .unwrap();
         let root = i32::try_from(child.id()).unwrap();

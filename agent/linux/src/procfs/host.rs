@@ -28,7 +28,9 @@ impl MemoryInfo {
         let mut info = Self::default();
         let mut has_total = false;
         for line in text.lines() {
-            let Some((key, value)) = line.split_once(':') else { continue };
+            let Some((key, value)) = line.split_once(':') else {
+                continue;
+            };
             let slot = match key {
                 "MemTotal" => &mut info.total,
                 "MemFree" => &mut info.free,
@@ -45,7 +47,15 @@ impl MemoryInfo {
             *slot = kilobytes.saturating_mul(1024);
             has_total |= key == "MemTotal";
         }
-        if has_total { Ok(info) } else { Err(Error::malformed(path, text, "a line \"MemTotal: number kB\"")) }
+        if has_total {
+            Ok(info)
+        } else {
+            Err(Error::malformed(
+                path,
+                text,
+                "a line \"MemTotal: number kB\"",
+            ))
+        }
     }
 }
 
@@ -62,7 +72,9 @@ pub fn page_size() -> u64 {
 pub fn online_cpus() -> Result<u32> {
     let path = Path::new("/sys/devices/system/cpu/online");
     let text = crate::file::read(path)?;
-    count_list(text.trim()).filter(|count| *count > 0).ok_or_else(|| Error::malformed(path, &text, "a list such as \"0-3,8\""))
+    count_list(text.trim())
+        .filter(|count| *count > 0)
+        .ok_or_else(|| Error::malformed(path, &text, "a list such as \"0-3,8\""))
 }
 
 /// How many numbers a list such as `0-3,8` has.
@@ -90,9 +102,14 @@ pub struct DiskSpace {
 /// # Errors
 /// [`Error::Io`].
 pub fn disk_space(path: &Path) -> Result<DiskSpace> {
-    let stat = rustix::fs::statvfs(path).map_err(|errno| Error::io("ask the free space of", path, errno))?;
+    let stat = rustix::fs::statvfs(path)
+        .map_err(|errno| Error::io("ask the free space of", path, errno))?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-    Ok(DiskSpace { total: bytes(stat.f_blocks), free: bytes(stat.f_bfree), available: bytes(stat.f_bavail) })
+    Ok(DiskSpace {
+        total: bytes(stat.f_blocks),
+        free: bytes(stat.f_bfree),
+        available: bytes(stat.f_bavail),
+    })
 }
 
 #[cfg(test)]
@@ -105,7 +122,10 @@ mod tests {
         let text = "MemTotal:       24684092 kB\nMemFree:        100 kB\nMemAvailable:   200 kB\nHugePages_Total:       0\n";
         let info = MemoryInfo::parse(Path::new("meminfo"), text).unwrap();
         assert_eq!(info.total, 24_684_092 * 1024);
-        assert_eq!((info.free, info.available, info.swap_total), (102_400, 204_800, 0));
+        assert_eq!(
+            (info.free, info.available, info.swap_total),
+            (102_400, 204_800, 0)
+        );
     }
 
     #[test]
@@ -128,6 +148,10 @@ mod tests {
         assert!(online_cpus().unwrap() > 0);
         let space = disk_space(Path::new("/")).unwrap();
         assert!(space.total >= space.free && space.free >= space.available);
-        assert!(disk_space(Path::new("/no/such/dir")).unwrap_err().is_not_found());
+        assert!(
+            disk_space(Path::new("/no/such/dir"))
+                .unwrap_err()
+                .is_not_found()
+        );
     }
 }

@@ -42,7 +42,9 @@ impl Procfs {
     /// [`Error::Io`], [`Error::Malformed`].
     pub fn stat(&self, pid: i32) -> Result<Option<Stat>> {
         let path = self.of(pid, "stat");
-        file::read_if_exists(&path)?.map(|text| Stat::parse(&path, &text)).transpose()
+        file::read_if_exists(&path)?
+            .map(|text| Stat::parse(&path, &text))
+            .transpose()
     }
 
     /// `/proc/<pid>/status`; `None` when there is no such process.
@@ -51,7 +53,9 @@ impl Procfs {
     /// [`Error::Io`], [`Error::Malformed`].
     pub fn status(&self, pid: i32) -> Result<Option<Status>> {
         let path = self.of(pid, "status");
-        file::read_if_exists(&path)?.map(|text| Status::parse(&path, &text)).transpose()
+        file::read_if_exists(&path)?
+            .map(|text| Status::parse(&path, &text))
+            .transpose()
     }
 
     /// `/proc/<pid>/cmdline` by argument; empty for a kernel thread or a zombie, `None` when there is no such process.
@@ -61,7 +65,11 @@ impl Procfs {
     pub fn cmdline(&self, pid: i32) -> Result<Option<Vec<String>>> {
         Ok(file::read_if_exists(&self.of(pid, "cmdline"))?.map(|text| {
             let text = text.strip_suffix('\0').unwrap_or(&text);
-            if text.is_empty() { Vec::new() } else { text.split('\0').map(str::to_owned).collect() }
+            if text.is_empty() {
+                Vec::new()
+            } else {
+                text.split('\0').map(str::to_owned).collect()
+            }
         }))
     }
 
@@ -74,7 +82,13 @@ impl Procfs {
         let mut pids = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            pids.extend(entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).filter(|pid| *pid > 0));
+            pids.extend(
+                entry
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| name.parse::<i32>().ok())
+                    .filter(|pid| *pid > 0),
+            );
         }
         Ok(pids)
     }
@@ -100,15 +114,27 @@ impl Procfs {
         let tasks = self.of(pid, "task");
         let entries = match fs::read_dir(&tasks) {
             Ok(entries) => entries,
-            Err(error) if matches!(error.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) => return Ok(Vec::new()),
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(nix::libc::ENOENT | nix::libc::ESRCH)
+                ) =>
+            {
+                return Ok(Vec::new());
+            }
             Err(error) => return Err(Error::io("list", tasks, error)),
         };
         let mut found = Vec::new();
         for entry in entries.flatten() {
             let path = entry.path().join("children");
-            let Some(text) = file::read_if_exists(&path)? else { continue };
+            let Some(text) = file::read_if_exists(&path)? else {
+                continue;
+            };
             for word in text.split_ascii_whitespace() {
-                found.push(word.parse().map_err(|_| Error::malformed(&path, word, "pids"))?);
+                found.push(
+                    word.parse()
+                        .map_err(|_| Error::malformed(&path, word, "pids"))?,
+                );
             }
         }
         Ok(found)
@@ -119,7 +145,9 @@ impl Procfs {
     /// # Errors
     /// [`Error::Io`].
     pub fn boot_id(&self) -> Result<String> {
-        Ok(file::read(&self.root.join("sys/kernel/random/boot_id"))?.trim().to_owned())
+        Ok(file::read(&self.root.join("sys/kernel/random/boot_id"))?
+            .trim()
+            .to_owned())
     }
 
     /// `/proc/meminfo`.
@@ -170,9 +198,18 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         let stat = procfs.stat(pid).unwrap().unwrap();
         assert_eq!(stat.pid, pid);
-        assert_eq!(stat.ppid, i32::try_from(std::os::unix::process::parent_id()).unwrap());
+        assert_eq!(
+            stat.ppid,
+            i32::try_from(std::os::unix::process::parent_id()).unwrap()
+        );
         assert!(procfs.pids().unwrap().contains(&pid));
-        assert!(procfs.processes().unwrap().iter().any(|process| process.pid == pid));
+        assert!(
+            procfs
+                .processes()
+                .unwrap()
+                .iter()
+                .any(|process| process.pid == pid)
+        );
         let cmdline = procfs.cmdline(pid).unwrap().unwrap();
         assert_eq!(cmdline.first().unwrap(), &std::env::args().next().unwrap());
         assert_eq!(procfs.boot_id().unwrap().len(), 36);
@@ -182,7 +219,10 @@ mod tests {
 
     #[test]
     fn a_child_is_listed_and_a_missing_process_is_none() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         let child_pid = i32::try_from(child.id()).unwrap();
         let procfs = Procfs::default();
         let us = i32::try_from(std::process::id()).unwrap();

@@ -35,8 +35,12 @@ impl Status {
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
         let mut status = Self::default();
         for line in text.lines() {
-            let Some((key, value)) = line.split_once(':') else { continue };
-            status.set(key, value.trim()).ok_or_else(|| Error::malformed(path, line, "the format of proc(5)"))?;
+            let Some((key, value)) = line.split_once(':') else {
+                continue;
+            };
+            status
+                .set(key, value.trim())
+                .ok_or_else(|| Error::malformed(path, line, "the format of proc(5)"))?;
         }
         Ok(status)
     }
@@ -63,7 +67,10 @@ fn first<T: std::str::FromStr>(value: &str) -> Option<T> {
 }
 
 fn all<T: std::str::FromStr>(value: &str) -> Option<Vec<T>> {
-    value.split_whitespace().map(|word| word.parse().ok()).collect()
+    value
+        .split_whitespace()
+        .map(|word| word.parse().ok())
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! `memory` of version 2: protection below `memory.low`, a hard limit at `memory.max`.
 
+use crate::Result;
 use crate::cgroup::v1::MemoryLimit;
 use crate::cgroup::{Cgroup, FlatKeyed, OomWatch, memory_bytes};
-use crate::Result;
 
 /// The memory controller's files of one cgroup.
 #[derive(Debug, Clone)]
@@ -119,7 +119,11 @@ impl Memory {
     pub fn events(&self) -> Result<MemoryEvents> {
         let values = FlatKeyed::read(&self.0.path().join("memory.events"))?;
         let count = |key| values.get(key).unwrap_or(0);
-        Ok(MemoryEvents { max: count("max"), oom: count("oom"), oom_kill: count("oom_kill") })
+        Ok(MemoryEvents {
+            max: count("max"),
+            oom: count("oom"),
+            oom_kill: count("oom_kill"),
+        })
     }
 
     /// Makes the OOM killer take all processes of the cgroup together, not one and leave a torso.
@@ -139,7 +143,10 @@ impl Memory {
     }
 
     fn limit_of(&self, name: &str) -> Result<MemoryLimit> {
-        Ok(self.0.read_number(name)?.map_or(MemoryLimit::Unlimited, MemoryLimit::Bytes))
+        Ok(self
+            .0
+            .read_number(name)?
+            .map_or(MemoryLimit::Unlimited, MemoryLimit::Bytes))
     }
 }
 
@@ -166,9 +173,20 @@ mod tests {
     #[test]
     fn events_and_optional_peak_are_read() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("memory.events"), "low 0\nhigh 0\nmax 4\noom 2\noom_kill 1\n").unwrap();
+        std::fs::write(
+            dir.path().join("memory.events"),
+            "low 0\nhigh 0\nmax 4\noom 2\noom_kill 1\n",
+        )
+        .unwrap();
         let memory = Memory::new(Cgroup::new(dir.path()));
-        assert_eq!(memory.events().unwrap(), MemoryEvents { max: 4, oom: 2, oom_kill: 1 });
+        assert_eq!(
+            memory.events().unwrap(),
+            MemoryEvents {
+                max: 4,
+                oom: 2,
+                oom_kill: 1
+            }
+        );
         assert_eq!(memory.peak().unwrap(), None);
     }
 }
