@@ -18,9 +18,8 @@ use std::process::Command;
 const LINE_BUDGET: usize = 800;
 
 /// Names that say nothing about what a file holds.
-const EMPTY_NAMES: [&str; 8] = [
-    "utils", "util", "common", "helpers", "helper", "manager", "managers", "misc",
-];
+const EMPTY_NAMES: [&str; 8] =
+    ["utils", "util", "common", "helpers", "helper", "manager", "managers", "misc"];
 
 /// Folders whose crates may write `unsafe`.
 const UNSAFE_FOLDERS: [&str; 3] = ["modules/abi/", "modules/host/", "agent/linux/"];
@@ -34,17 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Tooling: starts the real binaries, and may look at them with the same clients as everybody.
     ("xtask", &["sdk", "proto", "model", "runtime"]),
     ("cli", &["sdk", "proto", "model", "runtime"]),
-    (
-        "master",
-        &[
-            "master/core",
-            "modules/host",
-            "modules/api",
-            "runtime",
-            "proto",
-            "model",
-        ],
-    ),
+    ("master", &["master/core", "modules/host", "modules/api", "runtime", "proto", "model"]),
     (
         "agent",
         &[
@@ -60,31 +49,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     // `proto`: the command executor speaks the wire itself, because one process per task has to stay small.
     ("executor", &["sdk", "agent/linux", "model", "proto"]),
-    (
-        "agent/containerizer",
-        &["agent/linux", "modules/api", "proto", "model"],
-    ),
-    (
-        "modules/",
-        &[
-            "modules/abi",
-            "modules/api",
-            "model",
-            "proto",
-            "agent/linux",
-        ],
-    ),
+    ("agent/containerizer", &["agent/linux", "modules/api", "proto", "model"]),
+    ("modules/", &["modules/abi", "modules/api", "model", "proto", "agent/linux"]),
     // Runs a module through its own door, in process or loaded.
-    (
-        "modules/testkit",
-        &[
-            "modules/host",
-            "modules/abi",
-            "modules/api",
-            "model",
-            "proto",
-        ],
-    ),
+    ("modules/testkit", &["modules/host", "modules/abi", "modules/api", "model", "proto"]),
     // `proto`: what crosses the boundary is a message of mezzo.module.v1.
     ("modules/host", &["modules/abi", "modules/api", "proto"]),
     ("modules/abi", &["modules/api", "model", "proto"]),
@@ -103,10 +71,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 #[test]
 fn crates_import_only_downwards() {
     let packages = packages();
-    let folder_of: BTreeMap<&str, &str> = packages
-        .iter()
-        .map(|package| (package.name.as_str(), package.folder.as_str()))
-        .collect();
+    let folder_of: BTreeMap<&str, &str> =
+        packages.iter().map(|package| (package.name.as_str(), package.folder.as_str())).collect();
     let mut report = Report::default();
     for package in &packages {
         let Some(allowed) = allowed_imports(&package.folder) else {
@@ -125,10 +91,7 @@ fn crates_import_only_downwards() {
                 report.add(
                     &package.manifest(),
                     package.line_of(&dependency.name),
-                    &format!(
-                        "{} may not import {target}: allowed are {allowed:?}",
-                        package.folder
-                    ),
+                    &format!("{} may not import {target}: allowed are {allowed:?}", package.folder),
                 );
             }
         }
@@ -140,10 +103,7 @@ fn crates_import_only_downwards() {
 fn crates_that_deny_toml_bans_are_used_by_their_wrappers_only() {
     let mut report = Report::default();
     let bans = bans();
-    assert!(
-        !bans.is_empty(),
-        "deny.toml has no bans that this test can read"
-    );
+    assert!(!bans.is_empty(), "deny.toml has no bans that this test can read");
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
     for (line, user, dependency) in lock_edges(&lock) {
         let Some(wrappers) = bans.get(&dependency) else {
@@ -293,11 +253,7 @@ fn every_source_file_says_first_what_it_is_for() {
     for (path, text) in files(&["rs"]) {
         let first = text.lines().find(|line| !line.trim().is_empty());
         if !first.is_some_and(|line| line.starts_with("//! ")) {
-            report.add(
-                &path,
-                1,
-                "starts without a //! line that says what the file is for",
-            );
+            report.add(&path, 1, "starts without a //! line that says what the file is for");
         }
     }
     report.check();
@@ -324,15 +280,8 @@ fn no_test_is_switched_off() {
     let mut report = Report::default();
     for (path, text) in files(&["rs"]) {
         for (number, line) in numbered(&text) {
-            if starts
-                .iter()
-                .any(|start| line.trim_start().starts_with(start))
-            {
-                report.add(
-                    &path,
-                    number,
-                    "a test is switched off: make it work or remove it",
-                );
+            if starts.iter().any(|start| line.trim_start().starts_with(start)) {
+                report.add(&path, number, "a test is switched off: make it work or remove it");
             }
         }
     }
@@ -369,19 +318,12 @@ fn unsafe_code_stays_where_it_belongs() {
     let mut report = Report::default();
     for (path, text) in files(&["rs"]) {
         let folder = path.to_str().unwrap();
-        if UNSAFE_FOLDERS
-            .iter()
-            .any(|allowed| folder.starts_with(allowed))
-        {
+        if UNSAFE_FOLDERS.iter().any(|allowed| folder.starts_with(allowed)) {
             continue;
         }
         for (number, line) in numbered(&text) {
             if writes_unsafe(line) {
-                report.add(
-                    &path,
-                    number,
-                    &format!("unsafe code outside {UNSAFE_FOLDERS:?}"),
-                );
+                report.add(&path, number, &format!("unsafe code outside {UNSAFE_FOLDERS:?}"));
             }
         }
     }
@@ -482,8 +424,7 @@ struct Report {
 
 impl Report {
     fn add(&mut self, file: &Path, line: usize, rule: &str) {
-        self.lines
-            .insert(format!("{}:{line}: {rule}", file.display()));
+        self.lines.insert(format!("{}:{line}: {rule}", file.display()));
     }
 
     fn check(self) {
@@ -491,11 +432,7 @@ impl Report {
         for line in &self.lines {
             let _ = writeln!(text, "  {line}");
         }
-        assert!(
-            self.lines.is_empty(),
-            "{} violation(s):\n{text}",
-            self.lines.len()
-        );
+        assert!(self.lines.is_empty(), "{} violation(s):\n{text}", self.lines.len());
     }
 }
 
@@ -504,9 +441,7 @@ fn root() -> &'static Path {
 }
 
 fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines()
-        .enumerate()
-        .map(|(index, line)| (index + 1, line))
+    text.lines().enumerate().map(|(index, line)| (index + 1, line))
 }
 
 fn is_word(c: char) -> bool {
@@ -517,10 +452,7 @@ fn is_word(c: char) -> bool {
 fn is_product_root(path: &Path) -> bool {
     let in_tests = path.components().any(|part| part.as_os_str() == "tests");
     let name = path.file_name().unwrap().to_str().unwrap();
-    let folder = path
-        .parent()
-        .and_then(Path::file_name)
-        .and_then(|name| name.to_str());
+    let folder = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     !in_tests
         && (folder == Some("src") && matches!(name, "lib.rs" | "main.rs")
             || folder == Some("bin")
@@ -546,9 +478,7 @@ fn has_bare_word(line: &str, word: &str) -> bool {
     line.match_indices(word).any(|(at, _)| {
         let before = line[..at].chars().next_back();
         let after = &line[at + word.len()..];
-        let reason = after
-            .strip_prefix('(')
-            .and_then(|rest| rest.split_once(')'));
+        let reason = after.strip_prefix('(').and_then(|rest| rest.split_once(')'));
         !before.is_some_and(is_word)
             && !after.chars().next().is_some_and(is_word)
             && reason.is_none_or(|(reason, _)| reason.trim().is_empty())
@@ -567,10 +497,7 @@ fn files(extensions: &[&str]) -> Vec<(PathBuf, String)> {
             let name = entry.file_name();
             let name = name.to_str().unwrap_or_default();
             let kind = entry.file_type().unwrap();
-            let wanted = || {
-                path.extension()
-                    .is_some_and(|e| extensions.iter().any(|x| e == *x))
-            };
+            let wanted = || path.extension().is_some_and(|e| extensions.iter().any(|x| e == *x));
             if kind.is_dir() {
                 let hidden = name.starts_with('.') && ![".ci", ".cargo", ".config"].contains(&name);
                 if !hidden && !matches!(name, "target" | "node_modules" | "__pycache__") {
@@ -584,10 +511,7 @@ fn files(extensions: &[&str]) -> Vec<(PathBuf, String)> {
             }
         }
     }
-    assert!(
-        !found.is_empty() || extensions == ["md"],
-        "no {extensions:?} found"
-    );
+    assert!(!found.is_empty() || extensions == ["md"], "no {extensions:?} found");
     found.sort();
     found
 }
@@ -598,21 +522,9 @@ fn files(extensions: &[&str]) -> Vec<(PathBuf, String)> {
 fn the_longest_layer_counts() {
     assert!(allowed_imports("agent/linux").unwrap().is_empty());
     assert!(allowed_imports("agent").unwrap().contains(&"agent/core"));
-    assert!(
-        allowed_imports("modules/hook-x")
-            .unwrap()
-            .contains(&"modules/abi")
-    );
-    assert!(
-        !allowed_imports("modules/hook-x")
-            .unwrap()
-            .contains(&"modules/host")
-    );
-    assert!(
-        !allowed_imports("modules/api")
-            .unwrap()
-            .contains(&"modules/abi")
-    );
+    assert!(allowed_imports("modules/hook-x").unwrap().contains(&"modules/abi"));
+    assert!(!allowed_imports("modules/hook-x").unwrap().contains(&"modules/host"));
+    assert!(!allowed_imports("modules/api").unwrap().contains(&"modules/abi"));
     assert!(allowed_imports("somewhere/else").is_none());
 }
 
@@ -633,9 +545,7 @@ fn a_word_with_a_reason_is_no_violation() {
 fn unsafe_is_found_in_code_and_not_in_prose() {
     let keyword = concat!("uns", "afe");
     assert!(writes_unsafe(&format!("let x = {keyword} {{ y }};")));
-    assert!(writes_unsafe(&format!(
-        "#[allow({keyword}_code, reason = \"x\")]"
-    )));
+    assert!(writes_unsafe(&format!("#[allow({keyword}_code, reason = \"x\")]")));
     assert!(!writes_unsafe(&format!("// {keyword} {{ in prose }}")));
     assert!(!writes_unsafe(&format!("fn not_{keyword}(x: u8)")));
 }
@@ -644,19 +554,13 @@ fn unsafe_is_found_in_code_and_not_in_prose() {
 fn links_are_found_outside_code() {
     let line = "see [a](docs/a.md#b) and `[no](x)` and [c](<d.md> \"title\")";
     assert_eq!(links(line), ["docs/a.md#b", "d.md"]);
-    assert_eq!(
-        slug(" The heart: pure cores, thin shells"),
-        "the-heart-pure-cores-thin-shells"
-    );
+    assert_eq!(slug(" The heart: pure cores, thin shells"), "the-heart-pure-cores-thin-shells");
 }
 
 #[test]
 fn lock_edges_and_bans_are_read() {
     let lock = "[[package]]\nname = \"a\"\ndependencies = [\n \"b\",\n \"c 1.2.3\",\n]\n";
-    let edges: Vec<_> = lock_edges(lock)
-        .into_iter()
-        .map(|(_, a, b)| (a, b))
-        .collect();
+    let edges: Vec<_> = lock_edges(lock).into_iter().map(|(_, a, b)| (a, b)).collect();
     assert_eq!(edges, [("a".into(), "b".into()), ("a".into(), "c".into())]);
     let bans = bans();
     assert!(bans["abi_stable"].contains("mezzo-module-abi"));

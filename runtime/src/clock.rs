@@ -48,9 +48,7 @@ impl Clock {
         match self {
             Self::System => Reading {
                 monotonic_ns: nanos(origin().elapsed()),
-                wall_ns: SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, nanos),
+                wall_ns: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos),
             },
             Self::Manual(hand) => *hand.now.borrow(),
         }
@@ -90,13 +88,8 @@ pub struct ManualClock {
 
 impl ManualClock {
     fn starting_at(wall_ns: u64) -> Self {
-        let start = Reading {
-            monotonic_ns: 0,
-            wall_ns,
-        };
-        Self {
-            now: Arc::new(watch::Sender::new(start)),
-        }
+        let start = Reading { monotonic_ns: 0, wall_ns };
+        Self { now: Arc::new(watch::Sender::new(start)) }
     }
 
     /// Moves both clocks forward and wakes who waited for that.
@@ -144,13 +137,7 @@ mod tests {
         let (clock, hand) = Clock::manual(10);
         hand.advance(Duration::from_nanos(5));
         hand.jump_wall(0);
-        assert_eq!(
-            clock.now(),
-            Reading {
-                monotonic_ns: 5,
-                wall_ns: 0
-            }
-        );
+        assert_eq!(clock.now(), Reading { monotonic_ns: 5, wall_ns: 0 });
     }
 
     #[test]

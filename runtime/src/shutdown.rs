@@ -59,10 +59,7 @@ impl Shutdown {
     /// A token that stops with this one, or earlier by itself (one connection, one test server).
     #[must_use]
     pub fn child(&self) -> Self {
-        Self {
-            token: self.token.child_token(),
-            reason: Arc::new(OnceLock::new()),
-        }
+        Self { token: self.token.child_token(), reason: Arc::new(OnceLock::new()) }
     }
 
     /// Triggers this token on the first SIGTERM or SIGINT; the second one exits the process at once.

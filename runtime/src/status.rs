@@ -255,11 +255,7 @@ fn shown(value: &dyn fmt::Display) -> String {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failing test may panic"
-)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
 mod tests {
     use super::*;
 
@@ -276,10 +272,7 @@ mod tests {
         );
         let details = status.get_error_details();
         let info = details.error_info().unwrap();
-        assert_eq!(
-            (info.reason.as_str(), info.domain.as_str()),
-            ("NEGATIVE", "mezzo")
-        );
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("NEGATIVE", "mezzo"));
         assert_eq!(info.metadata["index"], "0");
         let violation = &details.bad_request().unwrap().field_violations[0];
         assert_eq!(violation.field, "task.resources[0].scalar");

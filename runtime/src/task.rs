@@ -60,10 +60,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that names what it spawns"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that names what it spawns")]
     tokio::spawn(future.instrument(tracing::info_span!("task", name)))
 }
 
@@ -79,11 +76,7 @@ impl Tasks {
     /// No task yet; those that come stop with `shutdown`.
     #[must_use]
     pub fn new(shutdown: Shutdown) -> Self {
-        Self {
-            tracker: TaskTracker::new(),
-            shutdown,
-            running: Arc::default(),
-        }
+        Self { tracker: TaskTracker::new(), shutdown, running: Arc::default() }
     }
 
     /// The token these tasks stop with.
@@ -116,10 +109,7 @@ impl Tasks {
     #[must_use]
     pub fn running(&self) -> Vec<(&'static str, usize)> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running
-            .iter()
-            .map(|(name, count)| (*name, *count))
-            .collect()
+        running.iter().map(|(name, count)| (*name, *count)).collect()
     }
 
     /// After the shutdown was triggered: waits until every task has ended, at most `deadline`. Names those that had not.
@@ -167,12 +157,7 @@ impl TaskBuilder<'_> {
         F: Future + Send + 'static,
         F::Output: Outcome,
     {
-        let Self {
-            tasks,
-            name,
-            on_error,
-            on_shutdown,
-        } = self;
+        let Self { tasks, name, on_error, on_shutdown } = self;
         let shutdown = tasks.shutdown.clone();
         let counted = Counted::new(name, Arc::clone(&tasks.running));
         let span = tracing::info_span!("task", name);
@@ -236,11 +221,7 @@ struct Counted {
 
 impl Counted {
     fn new(name: &'static str, running: Arc<Mutex<BTreeMap<&'static str, usize>>>) -> Self {
-        *running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(name)
-            .or_default() += 1;
+        *running.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
         Self { name, running }
     }
 }
@@ -258,19 +239,12 @@ impl Drop for Counted {
 }
 
 fn list(names: &[(&'static str, usize)]) -> String {
-    let each: Vec<String> = names
-        .iter()
-        .map(|(name, count)| format!("{name} ({count})"))
-        .collect();
+    let each: Vec<String> = names.iter().map(|(name, count)| format!("{name} ({count})")).collect();
     each.join(", ")
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a failing test may panic"
-)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic")]
 mod tests {
     use super::*;
 
@@ -282,37 +256,25 @@ mod tests {
             .on_error(OnError::Shutdown)
             .spawn(async { Err::<(), _>("disk full") });
         tasks.shutdown().triggered().await;
-        assert_eq!(
-            tasks.shutdown().reason(),
-            Some("task critical failed: disk full")
-        );
+        assert_eq!(tasks.shutdown().reason(), Some("task critical failed: disk full"));
     }
 
     #[tokio::test]
     async fn a_panic_counts_as_an_error() {
         let tasks = Tasks::new(Shutdown::new());
-        tasks
-            .task("critical")
-            .on_error(OnError::Shutdown)
-            .spawn(async {
-                if true {
-                    panic!("on purpose")
-                }
-            });
+        tasks.task("critical").on_error(OnError::Shutdown).spawn(async {
+            if true {
+                panic!("on purpose")
+            }
+        });
         tasks.shutdown().triggered().await;
-        assert_eq!(
-            tasks.shutdown().reason(),
-            Some("task critical failed: panicked: on purpose")
-        );
+        assert_eq!(tasks.shutdown().reason(), Some("task critical failed: panicked: on purpose"));
     }
 
     #[tokio::test]
     async fn an_ordinary_error_lets_the_process_live() {
         let tasks = Tasks::new(Shutdown::new());
-        tasks
-            .spawn("ordinary", async { Err::<(), _>("once") })
-            .await
-            .unwrap();
+        tasks.spawn("ordinary", async { Err::<(), _>("once") }).await.unwrap();
         assert!(!tasks.shutdown().is_triggered());
     }
 
@@ -322,13 +284,10 @@ mod tests {
         tasks.spawn("endless", std::future::pending::<()>());
         let (done, ended) = tokio::sync::oneshot::channel();
         let token = tasks.shutdown().clone();
-        tasks
-            .task("orderly")
-            .on_shutdown(OnShutdown::Finish)
-            .spawn(async move {
-                token.triggered().await;
-                let _ = done.send(());
-            });
+        tasks.task("orderly").on_shutdown(OnShutdown::Finish).spawn(async move {
+            token.triggered().await;
+            let _ = done.send(());
+        });
         assert_eq!(tasks.running(), vec![("endless", 1), ("orderly", 1)]);
         tasks.shutdown().trigger("test");
         tasks.finish(Duration::from_secs(10)).await.unwrap();
@@ -339,15 +298,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_does_not_end_is_named() {
         let tasks = Tasks::new(Shutdown::new());
-        tasks
-            .task("stubborn")
-            .on_shutdown(OnShutdown::Finish)
-            .spawn(std::future::pending::<()>());
+        tasks.task("stubborn").on_shutdown(OnShutdown::Finish).spawn(std::future::pending::<()>());
         tasks.shutdown().trigger("test");
         let error = tasks.finish(Duration::from_secs(1)).await.unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "still running 1s after the shutdown began: stubborn (1)"
-        );
+        assert_eq!(error.to_string(), "still running 1s after the shutdown began: stubborn (1)");
     }
 }

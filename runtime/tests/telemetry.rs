@@ -41,17 +41,11 @@ async fn spans_and_panics_reach_the_collector_before_the_process_ends() {
             .add_service(TraceServiceServer::new(Collector(sender)))
             .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener)),
     );
-    let flags = TelemetryFlags {
-        otlp_endpoint: Some(endpoint),
-        quiet: true,
-        ..TelemetryFlags::default()
-    };
+    let flags =
+        TelemetryFlags { otlp_endpoint: Some(endpoint), quiet: true, ..TelemetryFlags::default() };
     let telemetry = telemetry::init("sample-service", &flags).unwrap();
     let again = telemetry::init("sample-service", &flags).unwrap_err();
-    assert_eq!(
-        again.to_string(),
-        "telemetry was set up twice in one process"
-    );
+    assert_eq!(again.to_string(), "telemetry was set up twice in one process");
 
     tracing::info_span!("the work").in_scope(|| {
         let caught = std::panic::catch_unwind(|| panic!("on purpose"));
@@ -60,12 +54,7 @@ async fn spans_and_panics_reach_the_collector_before_the_process_ends() {
     telemetry.finish().await;
 
     let exported = format!("{:?}", received.recv().await.unwrap());
-    for part in [
-        "sample-service",
-        "the work",
-        "panic: on purpose",
-        "tests/telemetry.rs",
-    ] {
+    for part in ["sample-service", "the work", "panic: on purpose", "tests/telemetry.rs"] {
         assert!(exported.contains(part), "no {part:?} in {exported}");
     }
     collector.abort();

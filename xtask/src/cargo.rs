@@ -44,10 +44,7 @@ pub(crate) fn run_quietly(command: &mut Command) -> Result<(), Failure> {
     if status.success() {
         return Ok(());
     }
-    Err(Failure::task(format!(
-        "`{}` failed: {status}",
-        describe(command)
-    )))
+    Err(Failure::task(format!("`{}` failed: {status}", describe(command))))
 }
 
 /// Runs the command and gives its exit status.

@@ -53,11 +53,7 @@ impl Watch {
             Failure::task(format!("cannot create {}: {error}", temporary.display()))
         })?;
         let before = Machine::look(&mark);
-        Ok(Self {
-            mark,
-            temporary,
-            before,
-        })
+        Ok(Self { mark, temporary, before })
     }
 
     /// Makes a command part of the run.
@@ -79,10 +75,7 @@ impl Watch {
                 .map(|path| format!("file {} in the temporary directory", path.display())),
         );
         if fs::remove_dir_all(&self.temporary).is_err() {
-            found.push(format!(
-                "directory {} that cannot be removed",
-                self.temporary.display()
-            ));
+            found.push(format!("directory {} that cannot be removed", self.temporary.display()));
         }
         found
     }
@@ -134,9 +127,8 @@ fn processes(mark: &str) -> BTreeSet<(u32, String)> {
             let name = fs::read_to_string(folder.join("comm")).ok()?;
             let name = name.trim().to_owned();
             let environment = fs::read(folder.join("environ")).unwrap_or_default();
-            let marked = environment
-                .split(|byte| *byte == 0)
-                .any(|entry| entry == wanted.as_bytes());
+            let marked =
+                environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
             let zombie = is_zombie(&folder);
             let ours = marked || name.starts_with(&format!("{OURS}-"));
             (pid != own && ours && !zombie).then_some((pid, name))
@@ -185,17 +177,11 @@ fn is_ours(name: Option<&OsStr>) -> bool {
 }
 
 fn children(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
+    fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
 }
 
 fn pause() {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a program without an async runtime"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a program without an async runtime")]
     std::thread::sleep(PAUSE);
 }
 
@@ -220,10 +206,7 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         let left = watch.finish();
-        assert!(
-            left.iter().any(|line| line.contains("forgotten")),
-            "{left:?}"
-        );
+        assert!(left.iter().any(|line| line.contains("forgotten")), "{left:?}");
         assert!(!left.iter().any(|line| line.contains("sleep")), "{left:?}");
         assert!(!temporary.exists());
     }

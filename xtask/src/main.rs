@@ -36,9 +36,7 @@ fn main() -> ExitCode {
             say(USAGE.trim_end());
             return ExitCode::SUCCESS;
         }
-        other => Err(Failure::usage(format!(
-            "got {other:?}, expected demo, test or bench"
-        ))),
+        other => Err(Failure::usage(format!("got {other:?}, expected demo, test or bench"))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,18 +58,12 @@ struct Failure {
 impl Failure {
     /// The task was asked for in a wrong way.
     fn usage(message: impl Into<String>) -> Self {
-        Self {
-            code: 2,
-            message: message.into(),
-        }
+        Self { code: 2, message: message.into() }
     }
 
     /// The task did not succeed.
     fn task(message: impl Into<String>) -> Self {
-        Self {
-            code: 1,
-            message: message.into(),
-        }
+        Self { code: 1, message: message.into() }
     }
 }
 

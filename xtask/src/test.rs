@@ -24,10 +24,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
         return Err(Failure::task(format!("tests failed: {status}")));
     }
     if !left.is_empty() {
-        return Err(Failure::task(format!(
-            "{} thing(s) left behind",
-            left.len()
-        )));
+        return Err(Failure::task(format!("{} thing(s) left behind", left.len())));
     }
     say("all tests passed; nothing is left behind (process, cgroup, mount, file)");
     Ok(())

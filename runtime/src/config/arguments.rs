@@ -33,10 +33,7 @@ pub(crate) fn augment(command: Command) -> Command {
                 return arg;
             };
             let arg = if is_switch(&arg) {
-                let named = arg
-                    .action(ArgAction::Set)
-                    .num_args(1)
-                    .value_name("true|false");
+                let named = arg.action(ArgAction::Set).num_args(1).value_name("true|false");
                 if named.get_default_values().is_empty() {
                     named.default_value("false")
                 } else {
@@ -132,10 +129,7 @@ struct Level<'a> {
 
 impl<'a> Level<'a> {
     fn new(command: &'a Command) -> Self {
-        Self {
-            command,
-            seen: BTreeSet::new(),
-        }
+        Self { command, seen: BTreeSet::new() }
     }
 
     fn subcommand(&self, name: &OsStr) -> Option<Self> {
@@ -225,9 +219,7 @@ fn boolean(flag: &str, value: Option<String>, negated: bool) -> Result<String, F
     let truth = match value.as_deref() {
         None => true,
         Some(_) if negated => {
-            return Err(FlagError::ValueOfNegation {
-                flag: flag.to_owned(),
-            });
+            return Err(FlagError::ValueOfNegation { flag: flag.to_owned() });
         }
         Some("true" | "1" | "yes" | "on") => true,
         Some("false" | "0" | "no" | "off") => false,

@@ -171,17 +171,14 @@ fn expectation(source: &(dyn std::error::Error + 'static)) -> String {
 }
 
 fn repeated(error: &clap::Error) -> FlagError {
-    match (
-        argument_name(error),
-        context_text(error, ContextKind::PriorArg),
-    ) {
+    match (argument_name(error), context_text(error, ContextKind::PriorArg)) {
         (Some(flag), Some(prior)) if bare(&prior) != flag => FlagError::Other(format!(
             "flag --{flag} cannot be used together with --{}: expected one of them",
             bare(&prior)
         )),
-        (Some(flag), _) => FlagError::Other(format!(
-            "flag --{flag} was given more than once: expected it once"
-        )),
+        (Some(flag), _) => {
+            FlagError::Other(format!("flag --{flag} was given more than once: expected it once"))
+        }
         _ => other(error),
     }
 }
@@ -204,9 +201,7 @@ fn argument_name(error: &clap::Error) -> Option<String> {
 
 fn bare(text: &str) -> &str {
     let text = text.trim_start_matches('-');
-    text.split(['=', ' ', '<'])
-        .find(|part| !part.is_empty())
-        .unwrap_or(text)
+    text.split(['=', ' ', '<']).find(|part| !part.is_empty()).unwrap_or(text)
 }
 
 fn context_text(error: &clap::Error, kind: ContextKind) -> Option<String> {
@@ -232,11 +227,7 @@ fn suggest(suggestion: Option<&str>) -> String {
 }
 
 fn hint(help: &str) -> String {
-    if help.is_empty() {
-        String::new()
-    } else {
-        format!(" ({help})")
-    }
+    if help.is_empty() { String::new() } else { format!(" ({help})") }
 }
 
 /// Levenshtein distance.

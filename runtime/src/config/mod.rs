@@ -66,10 +66,7 @@ where
     let command = arguments::augment(T::command());
     let arguments = arguments::normalise(&command, args.into_iter().map(Into::into), environment)?;
     let fail = |error: clap::Error| FlagError::from_clap(&command, &arguments, &error);
-    let mut matches = command
-        .clone()
-        .try_get_matches_from(&arguments.list)
-        .map_err(fail)?;
+    let mut matches = command.clone().try_get_matches_from(&arguments.list).map_err(fail)?;
     let effective = table::effective(&command, &arguments, &matches);
     let config = T::from_arg_matches_mut(&mut matches).map_err(fail)?;
     Ok(Parsed { config, effective })

@@ -11,17 +11,12 @@ use super::arguments::{Arguments, augment, flags, is_boolean, variable};
 #[must_use]
 pub fn markdown_table<T: Parser>() -> String {
     let command = augment(T::command());
-    let mut rows: Vec<_> = flags(&command)
-        .filter(|(_, arg)| !arg.is_hide_set())
-        .collect();
+    let mut rows: Vec<_> = flags(&command).filter(|(_, arg)| !arg.is_hide_set()).collect();
     rows.sort_by_key(|(name, _)| *name);
     let mut out = String::from("| flag | environment | default | meaning |\n|---|---|---|---|\n");
     for (name, arg) in rows {
-        let shown = if is_boolean(arg) {
-            format!("`--[no-]{name}`")
-        } else {
-            format!("`--{name}`")
-        };
+        let shown =
+            if is_boolean(arg) { format!("`--[no-]{name}`") } else { format!("`--{name}`") };
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,
@@ -42,10 +37,7 @@ pub(crate) fn effective(
 ) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
     for (name, arg) in flags(command) {
-        let given = arguments
-            .given
-            .get(name)
-            .map(|(written, _)| written.clone());
+        let given = arguments.given.get(name).map(|(written, _)| written.clone());
         let value = given.or_else(|| {
             let raw = matches.try_get_raw(arg.get_id().as_str()).ok().flatten()?;
             let all: Vec<_> = raw.map(|value| value.to_string_lossy()).collect();
@@ -72,11 +64,8 @@ fn default_text(arg: &Arg) -> String {
 }
 
 fn help_text(arg: &Arg) -> String {
-    let help = arg
-        .get_long_help()
-        .or_else(|| arg.get_help())
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let help =
+        arg.get_long_help().or_else(|| arg.get_help()).map(ToString::to_string).unwrap_or_default();
     escaped(&help.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 

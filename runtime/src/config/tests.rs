@@ -1,9 +1,5 @@
 //! What users write, and what they get.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a failing test may panic"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic")]
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -66,12 +62,9 @@ fn complaint(args: &[&str]) -> String {
 
 #[test]
 fn underscores_dashes_and_a_following_value_are_the_same_flag() {
-    for args in [
-        &["--work_dir=/x"][..],
-        &["--work-dir=/x"],
-        &["--work_dir", "/x"],
-        &["--work-dir", "/x"],
-    ] {
+    for args in
+        [&["--work_dir=/x"][..], &["--work-dir=/x"], &["--work_dir", "/x"], &["--work-dir", "/x"]]
+    {
         assert_eq!(run(args).unwrap().config.work_dir, "/x");
     }
 }
@@ -85,10 +78,7 @@ fn booleans_can_be_set_and_negated() {
     };
     assert_eq!(get(&[]), (false, true, None));
     assert_eq!(get(&["--quiet", "--no-lookup"]), (true, false, None));
-    assert_eq!(
-        get(&["--quiet=true", "--lookup=false"]),
-        (true, false, None)
-    );
+    assert_eq!(get(&["--quiet=true", "--lookup=false"]), (true, false, None));
     assert_eq!(get(&["--no_quiet", "--maybe"]), (false, true, Some(true)));
     assert_eq!(get(&["--no-maybe"]), (false, true, Some(false)));
 }
@@ -101,11 +91,7 @@ fn an_alias_counts() {
 
 #[test]
 fn the_environment_fills_in_and_the_command_line_wins() {
-    let environment = [
-        ("MEZZO_WORK_DIR", "/env"),
-        ("MEZZO_COUNT", "7"),
-        ("MEZZO_QUIET", "1"),
-    ];
+    let environment = [("MEZZO_WORK_DIR", "/env"), ("MEZZO_COUNT", "7"), ("MEZZO_QUIET", "1")];
     let parsed = run_with(&["--count=8"], &environment).unwrap();
     assert_eq!(parsed.config.work_dir, "/env");
     assert_eq!(parsed.config.count, 8);
@@ -136,18 +122,9 @@ fn effective_flags_hold_defaults_and_leave_out_the_unset() {
 #[test]
 fn every_mistake_is_one_line_that_says_what_was_expected() {
     let cases: &[(&[&str], &str)] = &[
-        (
-            &["--work_dri=/x"],
-            "unknown flag --work_dri: expected perhaps --work_dir",
-        ),
-        (
-            &["--frobnicate"],
-            "unknown flag --frobnicate: expected one of those that --help lists",
-        ),
-        (
-            &["--work_dir"],
-            "flag --work_dir needs a value: expected --work_dir=WORK_DIR",
-        ),
+        (&["--work_dri=/x"], "unknown flag --work_dri: expected perhaps --work_dir"),
+        (&["--frobnicate"], "unknown flag --frobnicate: expected one of those that --help lists"),
+        (&["--work_dir"], "flag --work_dir needs a value: expected --work_dir=WORK_DIR"),
         (
             &[],
             "flag --work_dir is required: expected --work_dir=WORK_DIR or MEZZO_WORK_DIR (State directory)",
@@ -184,10 +161,7 @@ fn every_mistake_is_one_line_that_says_what_was_expected() {
             &["--work_dir=/x", "--work-dir=/y"],
             "flag --work_dir was given more than once: expected it once",
         ),
-        (
-            &["--work_dir=/x", "stray"],
-            "unexpected argument 'stray' found",
-        ),
+        (&["--work_dir=/x", "stray"], "unexpected argument 'stray' found"),
         (
             &["--work_dir=file:///does/not/exist"],
             "flag --work_dir: cannot read /does/not/exist: No such file or directory (os error 2); \
@@ -203,10 +177,7 @@ fn every_mistake_is_one_line_that_says_what_was_expected() {
 fn a_wrong_value_from_the_environment_names_the_variable() {
     let error = run_with(&["--work_dir=/x"], &[("MEZZO_COUNT", "many")]).unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.starts_with("flag --count (from MEZZO_COUNT): got \"many\""),
-        "{text}"
-    );
+    assert!(text.starts_with("flag --count (from MEZZO_COUNT): got \"many\""), "{text}");
 }
 
 #[test]
@@ -223,14 +194,8 @@ fn the_table_lists_every_flag_with_its_default() {
     assert!(table.contains(
         "| `--ping_timeout` | `MEZZO_PING_TIMEOUT` | `15secs` | How long to wait \\| for a pong |"
     ), "{table}");
-    assert!(
-        table.contains("| `--[no-]lookup` | `MEZZO_LOOKUP` | `true` |"),
-        "{table}"
-    );
-    assert!(
-        table.contains("| `--work_dir` | `MEZZO_WORK_DIR` | required |"),
-        "{table}"
-    );
+    assert!(table.contains("| `--[no-]lookup` | `MEZZO_LOOKUP` | `true` |"), "{table}");
+    assert!(table.contains("| `--work_dir` | `MEZZO_WORK_DIR` | required |"), "{table}");
 }
 
 #[test]
@@ -250,11 +215,7 @@ fn durations_read_as_mesos_writes_them() {
     for (text, expected) in cases {
         let read: DurationArg = text.parse().unwrap();
         assert_eq!(read.get(), expected, "{text}");
-        assert_eq!(
-            read.to_string().parse(),
-            Ok(read),
-            "{text} does not round-trip"
-        );
+        assert_eq!(read.to_string().parse(), Ok(read), "{text} does not round-trip");
     }
     for wrong in [
         "",
@@ -272,10 +233,7 @@ fn durations_read_as_mesos_writes_them() {
         "99999999999999999999weeks",
         "18446744073709551615secs",
     ] {
-        assert!(
-            wrong.parse::<DurationArg>().is_err(),
-            "{wrong:?} was accepted"
-        );
+        assert!(wrong.parse::<DurationArg>().is_err(), "{wrong:?} was accepted");
     }
 }
 
@@ -323,22 +281,10 @@ enum Verb {
 
 #[test]
 fn subcommands_have_their_own_flags_and_what_follows_two_dashes_is_left_alone() {
-    let args = [
-        "tool",
-        "--master=m:1",
-        "run",
-        "--instance-count",
-        "3",
-        "--",
-        "ls",
-        "--work-dir",
-        "run",
-    ];
+    let args =
+        ["tool", "--master=m:1", "run", "--instance-count", "3", "--", "ls", "--work-dir", "run"];
     let tool = try_parse::<Tool, _>(args, |_| None).unwrap().config;
-    let Verb::Run {
-        instance_count,
-        command,
-    } = tool.verb;
+    let Verb::Run { instance_count, command } = tool.verb;
     assert_eq!((tool.master.as_str(), instance_count), ("m:1", 3));
     assert_eq!(command, ["ls", "--work-dir", "run"]);
     let error = try_parse::<Tool, _>(["tool", "run", "--instance-cuont=3", "ls"], |_| None);

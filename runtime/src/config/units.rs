@@ -28,13 +28,8 @@ const DURATION_UNITS: [(&str, u64); 8] = [
 ];
 
 /// Unit names with their number of bytes, largest first.
-const SIZE_UNITS: [(&str, u64); 5] = [
-    ("TB", 1 << 40),
-    ("GB", 1 << 30),
-    ("MB", 1 << 20),
-    ("KB", 1 << 10),
-    ("B", 1),
-];
+const SIZE_UNITS: [(&str, u64); 5] =
+    [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10), ("B", 1)];
 
 /// A duration flag: `5secs`, `1.5hrs`, `100ms`, `2weeks`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,9 +53,7 @@ impl FromStr for DurationArg {
     type Err = ParseUnitError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let nanos = scaled(text, &DURATION_UNITS).ok_or(ParseUnitError {
-            expected: A_DURATION,
-        })?;
+        let nanos = scaled(text, &DURATION_UNITS).ok_or(ParseUnitError { expected: A_DURATION })?;
         Ok(Self(Duration::from_nanos(nanos)))
     }
 }
@@ -88,9 +81,7 @@ impl FromStr for Bytes {
     type Err = ParseUnitError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        scaled(text, &SIZE_UNITS)
-            .map(Self)
-            .ok_or(ParseUnitError { expected: A_SIZE })
+        scaled(text, &SIZE_UNITS).map(Self).ok_or(ParseUnitError { expected: A_SIZE })
     }
 }
 
@@ -128,9 +119,7 @@ fn write_scaled(
     units: &[(&str, u64)],
     zero: &str,
 ) -> fmt::Result {
-    let unit = units
-        .iter()
-        .find(|(_, factor)| value != 0 && value.is_multiple_of(*factor));
+    let unit = units.iter().find(|(_, factor)| value != 0 && value.is_multiple_of(*factor));
     match unit {
         Some((name, factor)) => write!(f, "{}{name}", value / factor),
         None => write!(f, "{value}{zero}"),

@@ -32,10 +32,7 @@ impl DeadlineLayer {
     /// Knows from `methods` which calls are unary; those get `unary_default` unless the caller says otherwise.
     #[must_use]
     pub fn new(methods: Arc<Methods>, unary_default: Option<Duration>) -> Self {
-        Self {
-            methods,
-            unary_default,
-        }
+        Self { methods, unary_default }
     }
 }
 
@@ -43,10 +40,7 @@ impl<S> Layer<S> for DeadlineLayer {
     type Service = Deadline<S>;
 
     fn layer(&self, inner: S) -> Deadline<S> {
-        Deadline {
-            inner,
-            rules: self.clone(),
-        }
+        Deadline { inner, rules: self.clone() }
     }
 }
 
@@ -130,9 +124,7 @@ fn read_timeout(text: &str) -> Option<Duration> {
 }
 
 fn exceeded(given: Duration) -> Status {
-    Status::deadline_exceeded(format!(
-        "the call took longer than its deadline of {given:?}"
-    ))
+    Status::deadline_exceeded(format!("the call took longer than its deadline of {given:?}"))
 }
 
 /// A stream that ends with DEADLINE_EXCEEDED when the time is over.
@@ -147,11 +139,7 @@ impl TimedBody {
         if body.is_end_stream() {
             return body;
         }
-        Body::new(Self {
-            inner: Some(body),
-            sleep: Box::pin(tokio::time::sleep_until(end)),
-            given,
-        })
+        Body::new(Self { inner: Some(body), sleep: Box::pin(tokio::time::sleep_until(end)), given })
     }
 }
 
@@ -224,44 +212,29 @@ mod tests {
     async fn a_unary_call_that_hangs_gets_the_default_deadline() {
         let hang = service(|_| std::future::pending::<Response<Body>>());
         let layer = layer(Some(Duration::from_secs(30)));
-        let answer = layer
-            .layer(hang)
-            .oneshot(grpc_request(CHECK))
-            .await
-            .unwrap();
+        let answer = layer.layer(hang).oneshot(grpc_request(CHECK)).await.unwrap();
         assert_eq!(body_and_code(answer).await.1, Some(Code::DeadlineExceeded));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_callers_deadline_ends_a_stream_that_had_begun() {
         let mut request = grpc_request(WATCH);
-        request
-            .headers_mut()
-            .insert("grpc-timeout", "250m".parse().unwrap());
-        assert_eq!(
-            code(&layer(None), request, endless).await,
-            Some(Code::DeadlineExceeded)
-        );
+        request.headers_mut().insert("grpc-timeout", "250m".parse().unwrap());
+        assert_eq!(code(&layer(None), request, endless).await, Some(Code::DeadlineExceeded));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_without_a_deadline_stays_open() {
         let layer = layer(Some(Duration::from_secs(1)));
         let open = code(&layer, grpc_request(WATCH), endless);
-        assert!(
-            tokio::time::timeout(Duration::from_secs(3600), open)
-                .await
-                .is_err()
-        );
+        assert!(tokio::time::timeout(Duration::from_secs(3600), open).await.is_err());
     }
 
     #[tokio::test]
     async fn a_malformed_deadline_is_refused() {
         for wrong in ["", "5", "S", "-1S", "123456789S", "5s", "1.5S"] {
             let mut request = grpc_request(CHECK);
-            request
-                .headers_mut()
-                .insert("grpc-timeout", wrong.parse().unwrap());
+            request.headers_mut().insert("grpc-timeout", wrong.parse().unwrap());
             let code = code(&layer(None), request, Body::empty).await;
             assert_eq!(code, Some(Code::InvalidArgument), "{wrong:?}");
         }

@@ -29,9 +29,7 @@ pub(crate) fn status_trailers(status: &Status) -> HeaderMap {
 
 /// The code that headers or trailers carry, if they end the call.
 pub(crate) fn code_of(headers: &HeaderMap) -> Option<Code> {
-    headers
-        .get(Status::GRPC_STATUS)
-        .map(|value| Code::from_bytes(value.as_bytes()))
+    headers.get(Status::GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
 }
 
 /// The code as it is written in documentation and metrics.

@@ -73,19 +73,10 @@ mod tests {
     fn kinds_come_from_the_descriptors() {
         let sets = [tonic_health::pb::FILE_DESCRIPTOR_SET];
         let methods = Methods::from_descriptor_sets(&sets).unwrap();
-        assert_eq!(
-            methods.kind("/grpc.health.v1.Health/Check"),
-            Some(MethodKind::Unary)
-        );
-        assert_eq!(
-            methods.kind("/grpc.health.v1.Health/Watch"),
-            Some(MethodKind::Streaming)
-        );
+        assert_eq!(methods.kind("/grpc.health.v1.Health/Check"), Some(MethodKind::Unary));
+        assert_eq!(methods.kind("/grpc.health.v1.Health/Watch"), Some(MethodKind::Streaming));
         assert_eq!(methods.kind("/made.Up/Name"), None);
-        assert_eq!(
-            methods.label("/grpc.health.v1.Health/Check"),
-            "grpc.health.v1.Health/Check"
-        );
+        assert_eq!(methods.label("/grpc.health.v1.Health/Check"), "grpc.health.v1.Health/Check");
         assert_eq!(methods.label("/made.Up/Name"), "other");
     }
 

@@ -31,9 +31,7 @@ impl PanicFenceLayer {
     /// Counts panics in `metrics` as `panics_total`.
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
-        Self {
-            panics: metrics.counter("panics", "Calls that ended with a panic."),
-        }
+        Self { panics: metrics.counter("panics", "Calls that ended with a panic.") }
     }
 
     fn tell(&self, path: &str, panic: &(dyn Any + Send)) {
@@ -49,10 +47,7 @@ impl<S> Layer<S> for PanicFenceLayer {
     type Service = PanicFence<S>;
 
     fn layer(&self, inner: S) -> PanicFence<S> {
-        PanicFence {
-            inner,
-            fence: self.clone(),
-        }
+        PanicFence { inner, fence: self.clone() }
     }
 }
 
@@ -87,11 +82,7 @@ impl<S: Inner> Service<Request<Body>> for PanicFence<S> {
                     .map(|response| response.map(|body| FencedBody::wrap(body, fence, grpc, path))),
                 Err(panic) => {
                     fence.tell(&path, &*panic);
-                    Ok(if grpc {
-                        status_response(internal())
-                    } else {
-                        plain_500()
-                    })
+                    Ok(if grpc { status_response(internal()) } else { plain_500() })
                 }
             }
         })
@@ -123,12 +114,7 @@ impl FencedBody {
         if body.is_end_stream() {
             return body;
         }
-        Body::new(Self {
-            inner: Some(body),
-            fence,
-            grpc,
-            path,
-        })
+        Body::new(Self { inner: Some(body), fence, grpc, path })
     }
 }
 
@@ -165,18 +151,12 @@ impl http_body::Body for FencedBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a failing test may panic"
-)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a failing test may panic")]
 mod tests {
     use super::super::testing::{body_and_code, grpc_request, service};
     use super::*;

@@ -33,10 +33,7 @@ impl SizeLimitLayer {
     /// At most `max_message` bytes in one gRPC message, at most `max_body` bytes in one plain HTTP body.
     #[must_use]
     pub fn new(max_message: usize, max_body: usize) -> Self {
-        Self {
-            max_message,
-            max_body,
-        }
+        Self { max_message, max_body }
     }
 }
 
@@ -44,10 +41,7 @@ impl<S> Layer<S> for SizeLimitLayer {
     type Service = SizeLimit<S>;
 
     fn layer(&self, inner: S) -> SizeLimit<S> {
-        SizeLimit {
-            inner,
-            limits: *self,
-        }
+        SizeLimit { inner, limits: *self }
     }
 }
 
@@ -115,10 +109,7 @@ enum Framing {
 }
 
 impl Framing {
-    const START: Self = Self::Prefix {
-        known: [0; PREFIX],
-        count: 0,
-    };
+    const START: Self = Self::Prefix { known: [0; PREFIX], count: 0 };
 
     /// Walks over `data`; gives the length of the first message that is too large.
     fn walk(&mut self, mut data: &[u8], limit: usize) -> Result<(), usize> {
@@ -145,11 +136,8 @@ impl Framing {
                     if length > limit {
                         return Err(length);
                     }
-                    *self = if length == 0 {
-                        Self::START
-                    } else {
-                        Self::Message { missing: length }
-                    };
+                    *self =
+                        if length == 0 { Self::START } else { Self::Message { missing: length } };
                 }
             }
         }
@@ -159,12 +147,7 @@ impl Framing {
 
 impl MessageLimit {
     fn wrap(body: Body, limit: usize) -> Body {
-        Body::new(Self {
-            inner: body,
-            limit,
-            state: Framing::START,
-            failed: false,
-        })
+        Body::new(Self { inner: body, limit, state: Framing::START, failed: false })
     }
 }
 
@@ -251,10 +234,7 @@ mod tests {
         for size in [1, 5, 200] {
             let request = grpc_request("/a.B/C").map(|_| in_pieces(&frame, size));
             let error = read_by_handler(request, 100).await.unwrap_err();
-            assert!(
-                error.contains("101 bytes is too large: expected at most 100"),
-                "{error}"
-            );
+            assert!(error.contains("101 bytes is too large: expected at most 100"), "{error}");
         }
     }
 

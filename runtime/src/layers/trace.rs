@@ -76,10 +76,7 @@ impl<S> Layer<S> for TraceLayer {
     type Service = Trace<S>;
 
     fn layer(&self, inner: S) -> Trace<S> {
-        Trace {
-            inner,
-            layer: self.clone(),
-        }
+        Trace { inner, layer: self.clone() }
     }
 }
 
@@ -182,10 +179,7 @@ impl Drop for OpenCall {
             }
             None => {
                 let seconds = self.begun.elapsed().as_secs_f64();
-                self.numbers
-                    .rpc_seconds
-                    .with([self.method])
-                    .observe(seconds);
+                self.numbers.rpc_seconds.with([self.method]).observe(seconds);
             }
         }
         let elapsed = self.begun.elapsed();
@@ -279,30 +273,20 @@ mod tests {
 
     fn has(metrics: &Metrics, line: &str) {
         let text = metrics.text();
-        assert!(
-            text.lines().any(|l| l == line),
-            "no line {line:?} in:\n{text}"
-        );
+        assert!(text.lines().any(|l| l == line), "no line {line:?} in:\n{text}");
     }
 
     #[tokio::test]
     async fn a_refused_call_is_counted_by_method_and_code() {
         let (layer, metrics) = layer();
         let inner = service(|_| async { status_response(Status::not_found("nothing")) });
-        let answer = layer
-            .layer(inner)
-            .oneshot(grpc_request(CHECK))
-            .await
-            .unwrap();
+        let answer = layer.layer(inner).oneshot(grpc_request(CHECK)).await.unwrap();
         body_and_code(answer).await;
         has(
             &metrics,
             "sample_rpcs_total{method=\"grpc.health.v1.Health/Check\",code=\"NOT_FOUND\"} 1",
         );
-        has(
-            &metrics,
-            "sample_rpc_seconds_count{method=\"grpc.health.v1.Health/Check\"} 1",
-        );
+        has(&metrics, "sample_rpc_seconds_count{method=\"grpc.health.v1.Health/Check\"} 1");
     }
 
     #[tokio::test]
@@ -315,11 +299,7 @@ mod tests {
             )]);
             Response::new(Body::new(StreamBody::new(frames)))
         });
-        let answer = layer
-            .layer(inner)
-            .oneshot(grpc_request(CHECK))
-            .await
-            .unwrap();
+        let answer = layer.layer(inner).oneshot(grpc_request(CHECK)).await.unwrap();
         body_and_code(answer).await;
         has(
             &metrics,
@@ -334,11 +314,7 @@ mod tests {
             let never = futures_util::stream::pending::<Result<Bytes, Infallible>>();
             Response::new(Body::from_stream(never))
         });
-        let answer = layer
-            .layer(inner)
-            .oneshot(grpc_request(WATCH))
-            .await
-            .unwrap();
+        let answer = layer.layer(inner).oneshot(grpc_request(WATCH)).await.unwrap();
         let gauge = "sample_rpc_streams_open{method=\"grpc.health.v1.Health/Watch\"}";
         has(&metrics, &format!("{gauge} 1"));
         drop(answer);
@@ -354,16 +330,8 @@ mod tests {
         let (layer, metrics) = layer();
         let inner = service(|_| async { status_response(Status::unimplemented("no")) });
         for path in ["/made.Up/A", "/made.Up/B"] {
-            layer
-                .clone()
-                .layer(inner.clone())
-                .oneshot(grpc_request(path))
-                .await
-                .unwrap();
+            layer.clone().layer(inner.clone()).oneshot(grpc_request(path)).await.unwrap();
         }
-        has(
-            &metrics,
-            "sample_rpcs_total{method=\"other\",code=\"UNIMPLEMENTED\"} 2",
-        );
+        has(&metrics, "sample_rpcs_total{method=\"other\",code=\"UNIMPLEMENTED\"} 2");
     }
 }

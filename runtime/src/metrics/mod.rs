@@ -63,10 +63,7 @@ impl Metrics {
     pub fn new(prefix: &'static str) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(process::ProcessNumbers::new()));
-        Self {
-            registry: Arc::new(RwLock::new(registry)),
-            prefix,
-        }
+        Self { registry: Arc::new(RwLock::new(registry)), prefix }
     }
 
     /// A number that only grows. Write the name without `_total`; the text adds it.
@@ -165,6 +162,17 @@ impl Metrics {
         out
     }
 
+    /// Everything as pairs of a name, labels included, and a value, in the order of [`Metrics::text`].
+    #[must_use]
+    pub fn samples(&self) -> Vec<(String, f64)> {
+        let text = self.text();
+        let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
+        samples.collect()
+    }
+
     fn add<M>(&self, name: &str, help: &str, metric: M) -> M
     where
         M: Clone + prometheus_client::registry::Metric,
@@ -188,16 +196,11 @@ impl Metrics {
         Family<LabelSet<N>, M, New<M>>: prometheus_client::registry::Metric,
     {
         let family = Family::new_with_constructor(New(new));
-        By {
-            family: self.add(name, help, family),
-            labels,
-        }
+        By { family: self.add(name, help, family), labels }
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Registry> {
-        self.registry
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.registry.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -279,10 +282,7 @@ mod tests {
             "sample_wait_seconds_bucket{le=\"0.005\"} 1",
             "sample_wait_seconds_count 1",
         ] {
-            assert!(
-                text.lines().any(|l| l == line),
-                "no line {line:?} in:\n{text}"
-            );
+            assert!(text.lines().any(|l| l == line), "no line {line:?} in:\n{text}");
         }
     }
 
@@ -294,19 +294,13 @@ mod tests {
         by.with(["b"]).set(2);
         by.forget(["a"]);
         let text = metrics.text();
-        assert!(
-            !text.contains("name=\"a\"") && text.contains("name=\"b\""),
-            "{text}"
-        );
+        assert!(!text.contains("name=\"a\"") && text.contains("name=\"b\""), "{text}");
     }
 
     #[test]
     fn label_values_are_escaped() {
         let metrics = Metrics::new("sample");
-        metrics
-            .counter_by("odd", "Odd.", ["name"])
-            .with(["a\"b\\c\nd"])
-            .inc();
+        metrics.counter_by("odd", "Odd.", ["name"]).with(["a\"b\\c\nd"]).inc();
         let text = metrics.text();
         assert!(text.contains(r#"name="a\"b\\c\nd""#), "{text}");
     }

@@ -33,21 +33,13 @@ impl Collector for ProcessNumbers {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
         };
         if let Some(bytes) = resident_bytes() {
-            gauge(
-                "process_resident_memory_bytes",
-                "Resident memory.",
-                bytes as f64,
-            )?;
+            gauge("process_resident_memory_bytes", "Resident memory.", bytes as f64)?;
         }
         if let Some(count) = open_files() {
             gauge("process_open_fds", "Open file descriptors.", count as f64)?;
         }
         if let Some(limit) = max_files() {
-            gauge(
-                "process_max_fds",
-                "Limit of open file descriptors.",
-                limit as f64,
-            )?;
+            gauge("process_max_fds", "Limit of open file descriptors.", limit as f64)?;
         }
         gauge(
             "process_start_time_seconds",
@@ -80,12 +72,7 @@ fn resident_bytes() -> Option<u64> {
 
 fn open_files() -> Option<usize> {
     // The directory handle that counts is one of them.
-    Some(
-        std::fs::read_dir("/proc/self/fd")
-            .ok()?
-            .count()
-            .saturating_sub(1),
-    )
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1))
 }
 
 fn max_files() -> Option<u64> {
@@ -115,10 +102,7 @@ mod tests {
                 .and_then(|value| value.parse().ok())
                 .unwrap_or(-1.0)
         };
-        assert!(
-            value("process_resident_memory_bytes ") > 100_000.0,
-            "{text}"
-        );
+        assert!(value("process_resident_memory_bytes ") > 100_000.0, "{text}");
         assert!(value("process_open_fds ") >= 3.0, "{text}");
         assert!(value("process_cpu_seconds_total ") >= 0.0, "{text}");
         assert!(value("process_uptime_seconds ") >= 0.0, "{text}");

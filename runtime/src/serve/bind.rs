@@ -113,10 +113,7 @@ async fn explain(address: SocketAddr, source: io::Error) -> BindError {
         io::ErrorKind::AddrInUse => {
             // Reads many files of /proc: not on a thread of the runtime.
             let owner = tokio::task::spawn_blocking(move || listener_of(address.port())).await;
-            BindError::InUse {
-                address,
-                owner: owner.ok().flatten(),
-            }
+            BindError::InUse { address, owner: owner.ok().flatten() }
         }
         io::ErrorKind::AddrNotAvailable => BindError::NotLocal { address },
         io::ErrorKind::PermissionDenied => BindError::Denied { address },
@@ -131,10 +128,7 @@ fn listener_of(port: u16) -> Option<String> {
         .find_map(|table| listening_inode(&std::fs::read_to_string(table).ok()?, port))?;
     let wanted = format!("socket:[{inode}]");
     for process in std::fs::read_dir("/proc").ok()?.flatten() {
-        let Some(pid) = process
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u32>().ok())
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok())
         else {
             continue;
         };

@@ -77,13 +77,7 @@ pub(super) async fn run(
         numbers.accepted.inc();
         numbers.open.inc();
         let connection = builder
-            .serve_connection(
-                TokioIo::new(io),
-                Connection {
-                    app: app.clone(),
-                    peer,
-                },
-            )
+            .serve_connection(TokioIo::new(io), Connection { app: app.clone(), peer })
             .into_owned();
         let connection = graceful.watch(connection);
         let numbers = numbers.clone();
@@ -152,10 +146,7 @@ impl<S: Inner> hyper::service::Service<Request<IncomingBody>> for Connection<S> 
         let mut request = request.map(Body::new);
         let extensions = request.extensions_mut();
         extensions.insert(ConnectInfo(self.peer));
-        extensions.insert(TcpConnectInfo {
-            local_addr: None,
-            remote_addr: Some(self.peer),
-        });
+        extensions.insert(TcpConnectInfo { local_addr: None, remote_addr: Some(self.peer) });
         // All parts of the stack are ready at any time, and answer every call from its own clone.
         self.app.clone().call(request)
     }

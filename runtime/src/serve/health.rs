@@ -19,11 +19,7 @@ impl Health {
 
     /// Sets whether a service is ready; the empty name stands for the whole server (and is ready from the start).
     pub async fn set_serving(&self, service: &str, serving: bool) {
-        let status = if serving {
-            ServingStatus::Serving
-        } else {
-            ServingStatus::NotServing
-        };
+        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         self.reporter.set_service_status(service, status).await;
     }
 

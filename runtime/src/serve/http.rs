@@ -33,11 +33,7 @@ impl Service<Request<Body>> for Dispatch {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if is_grpc(request.headers()) {
-            self.rpc.call(request)
-        } else {
-            self.http.call(request)
-        }
+        if is_grpc(request.headers()) { self.rpc.call(request) } else { self.http.call(request) }
     }
 }
 
@@ -60,10 +56,7 @@ fn metrics_text(metrics: &Metrics) -> Response {
 async fn not_found(request: Request<Body>) -> Response {
     let path = request.uri().path();
     if wants_json(request.headers()) {
-        let text = format!(
-            "{{\"error\":{}}}\n",
-            json_string(&format!("no such path: {path}"))
-        );
+        let text = format!("{{\"error\":{}}}\n", json_string(&format!("no such path: {path}")));
         let kind = [(header::CONTENT_TYPE, "application/json")];
         return (StatusCode::NOT_FOUND, kind, text).into_response();
     }

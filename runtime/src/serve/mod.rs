@@ -178,13 +178,8 @@ impl Server {
             .map_err(|error| ServeError::Descriptors(Box::new(error)))?;
         let methods = Arc::new(methods);
         let options = self.options;
-        let rpc = add_reflection(self.routes, &self.descriptors)?
-            .prepare()
-            .into_axum_router();
-        let dispatch = http::Dispatch {
-            rpc,
-            http: http::router(self.http, self.metrics.clone()),
-        };
+        let rpc = add_reflection(self.routes, &self.descriptors)?.prepare().into_axum_router();
+        let dispatch = http::Dispatch { rpc, http: http::router(self.http, self.metrics.clone()) };
         let deadline = DeadlineLayer::new(Arc::clone(&methods), options.unary_deadline);
         let size = SizeLimitLayer::new(options.max_message_bytes, options.max_body_bytes);
         let fence = PanicFenceLayer::new(&self.metrics);
@@ -200,9 +195,9 @@ type App = Trace<PanicFence<SizeLimit<Deadline<http::Dispatch>>>>;
 fn add_reflection(routes: Routes, descriptors: &[&'static [u8]]) -> Result<Routes, ServeError> {
     let builder = || {
         let empty = tonic_reflection::server::Builder::configure();
-        descriptors.iter().fold(empty, |builder, encoded| {
-            builder.register_encoded_file_descriptor_set(encoded)
-        })
+        descriptors
+            .iter()
+            .fold(empty, |builder, encoded| builder.register_encoded_file_descriptor_set(encoded))
     };
     let wrong = |error: tonic_reflection::server::Error| ServeError::Descriptors(Box::new(error));
     Ok(routes

@@ -43,13 +43,7 @@ impl Running {
         let ended = crate::task::spawn("server", async move {
             server.serve(listener, token).await.unwrap();
         });
-        Self {
-            address,
-            metrics,
-            shutdown,
-            health,
-            ended,
-        }
+        Self { address, metrics, shutdown, health, ended }
     }
 
     async fn plain() -> Self {
@@ -79,9 +73,7 @@ impl Running {
 }
 
 fn check(service: &str) -> HealthCheckRequest {
-    HealthCheckRequest {
-        service: service.to_owned(),
-    }
+    HealthCheckRequest { service: service.to_owned() }
 }
 
 #[tokio::test]
@@ -166,9 +158,7 @@ async fn an_unknown_path_is_404_and_an_unknown_rpc_is_unimplemented() {
     let (head, body) = server.http("GET /no/such HTTP/1.1").await;
     assert!(head.starts_with("HTTP/1.1 404"), "{head}");
     assert_eq!(body, "no such path: /no/such\n");
-    let (head, body) = server
-        .http("GET /no/such\"x HTTP/1.1\r\naccept: application/json")
-        .await;
+    let (head, body) = server.http("GET /no/such\"x HTTP/1.1\r\naccept: application/json").await;
     assert!(head.contains("application/json"), "{head}");
     assert_eq!(body, "{\"error\":\"no such path: /no/such\\\"x\"}\n");
 
@@ -176,10 +166,7 @@ async fn an_unknown_path_is_404_and_an_unknown_rpc_is_unimplemented() {
     grpc.ready().await.unwrap();
     let path = "/made.Up/Name".parse().unwrap();
     let codec = tonic_prost_codec();
-    let refused = grpc
-        .unary(tonic::Request::new(check("")), path, codec)
-        .await
-        .unwrap_err();
+    let refused = grpc.unary(tonic::Request::new(check("")), path, codec).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
     server.stop().await;
 }
@@ -197,10 +184,7 @@ async fn a_message_above_the_limit_is_refused_with_its_size() {
     let mut client = HealthClient::new(server.channel().await);
     let refused = client.check(check(&"x".repeat(5 << 20))).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert!(
-        refused.message().contains("expected at most 4194304 bytes"),
-        "{refused}"
-    );
+    assert!(refused.message().contains("expected at most 4194304 bytes"), "{refused}");
     // The connection goes on.
     client.check(check("")).await.unwrap();
     server.stop().await;
@@ -239,10 +223,7 @@ async fn each_record_of_a_streamed_answer_arrives_at_once_as_one_chunk() {
     );
     let server = Running::start(routes, ServeOptions::default()).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream
-        .write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut read_until = async |end: &[u8]| {
         let mut seen = Vec::new();
         while !seen.ends_with(end) {
@@ -251,10 +232,7 @@ async fn each_record_of_a_streamed_answer_arrives_at_once_as_one_chunk() {
         String::from_utf8(seen).unwrap()
     };
     let head = read_until(b"\r\n\r\n").await;
-    assert!(
-        head.to_lowercase().contains("transfer-encoding: chunked"),
-        "{head}"
-    );
+    assert!(head.to_lowercase().contains("transfer-encoding: chunked"), "{head}");
     for record in ["first", "the second"] {
         sender.send(Ok(record.into())).await.unwrap();
         let chunk = read_until(format!("{record}\r\n").as_bytes()).await;
@@ -300,15 +278,9 @@ async fn a_port_in_use_names_the_address_and_who_has_it() {
     let server = Running::plain().await;
     let error = bind(server.address).await.unwrap_err();
     let text = error.to_string();
-    let expected = format!(
-        "cannot listen on {}: the port is in use by ",
-        server.address
-    );
+    let expected = format!("cannot listen on {}: the port is in use by ", server.address);
     assert!(text.starts_with(&expected), "{text}");
-    assert!(
-        text.contains(&format!("(pid {})", std::process::id())),
-        "{text}"
-    );
+    assert!(text.contains(&format!("(pid {})", std::process::id())), "{text}");
     server.stop().await;
 }
 
@@ -337,10 +309,7 @@ async fn the_shutdown_lets_a_call_end_and_then_the_port_is_free() {
             }
         }),
     );
-    let options = ServeOptions {
-        drain: Duration::from_secs(30),
-        ..ServeOptions::default()
-    };
+    let options = ServeOptions { drain: Duration::from_secs(30), ..ServeOptions::default() };
     let server = Running::start(routes, options).await;
     let address = server.address;
     let slow = server.http("GET /slow HTTP/1.1");
@@ -358,10 +327,7 @@ async fn the_shutdown_lets_a_call_end_and_then_the_port_is_free() {
 
 #[tokio::test]
 async fn a_stream_that_never_ends_is_cut_off_after_the_drain_time() {
-    let options = ServeOptions {
-        drain: Duration::from_millis(50),
-        ..ServeOptions::default()
-    };
+    let options = ServeOptions { drain: Duration::from_millis(50), ..ServeOptions::default() };
     let server = Running::start(Router::new(), options).await;
     server.health.set_serving("a.B", true).await;
     let mut client = HealthClient::new(server.channel().await);
@@ -375,10 +341,7 @@ async fn a_stream_that_never_ends_is_cut_off_after_the_drain_time() {
 /// A server over in-memory connections under paused time.
 fn in_memory(
     options: ServeOptions,
-) -> (
-    tokio::sync::mpsc::Sender<(tokio::io::DuplexStream, SocketAddr)>,
-    Shutdown,
-) {
+) -> (tokio::sync::mpsc::Sender<(tokio::io::DuplexStream, SocketAddr)>, Shutdown) {
     let (connect, incoming) = tokio::sync::mpsc::channel(4);
     let shutdown = Shutdown::new();
     let token = shutdown.clone();
@@ -390,9 +353,7 @@ fn in_memory(
 }
 
 async fn get_healthz(io: &mut tokio::io::DuplexStream) -> String {
-    io.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    io.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut seen = Vec::new();
     while !seen.ends_with(b"\r\n\r\n") {
         seen.push(io.read_u8().await.unwrap());
@@ -404,10 +365,7 @@ async fn get_healthz(io: &mut tokio::io::DuplexStream) -> String {
 async fn an_idle_http1_connection_is_never_closed() {
     let (connect, _shutdown) = in_memory(ServeOptions::default());
     let (mut client, server) = tokio::io::duplex(4096);
-    connect
-        .send((server, "127.0.0.1:1".parse().unwrap()))
-        .await
-        .unwrap();
+    connect.send((server, "127.0.0.1:1".parse().unwrap())).await.unwrap();
     assert!(get_healthz(&mut client).await.starts_with("HTTP/1.1 200"));
     tokio::time::sleep(Duration::from_secs(48 * 3600)).await;
     assert!(get_healthz(&mut client).await.starts_with("HTTP/1.1 200"));
@@ -417,41 +375,23 @@ async fn an_idle_http1_connection_is_never_closed() {
 async fn a_dead_http2_peer_is_noticed_by_pings() {
     let (connect, _shutdown) = in_memory(ServeOptions::default());
     let (mut client, server) = tokio::io::duplex(4096);
-    connect
-        .send((server, "127.0.0.1:1".parse().unwrap()))
-        .await
-        .unwrap();
+    connect.send((server, "127.0.0.1:1".parse().unwrap())).await.unwrap();
     // The preface and empty SETTINGS, then silence: pings stay without an answer.
-    client
-        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
-        .await
-        .unwrap();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let mut rest = Vec::new();
     let read = client.read_to_end(&mut rest);
-    tokio::time::timeout(Duration::from_secs(60), read)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(60), read).await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait_for_a_place() {
-    let options = ServeOptions {
-        max_connections: Some(1),
-        ..ServeOptions::default()
-    };
+    let options = ServeOptions { max_connections: Some(1), ..ServeOptions::default() };
     let (connect, _shutdown) = in_memory(options);
     let (mut first, server) = tokio::io::duplex(4096);
-    connect
-        .send((server, "127.0.0.1:1".parse().unwrap()))
-        .await
-        .unwrap();
+    connect.send((server, "127.0.0.1:1".parse().unwrap())).await.unwrap();
     get_healthz(&mut first).await;
     let (mut second, server) = tokio::io::duplex(4096);
-    connect
-        .send((server, "127.0.0.1:2".parse().unwrap()))
-        .await
-        .unwrap();
+    connect.send((server, "127.0.0.1:2".parse().unwrap())).await.unwrap();
     {
         let waiting = get_healthz(&mut second);
         tokio::pin!(waiting);

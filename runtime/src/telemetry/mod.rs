@@ -175,8 +175,5 @@ fn provider(service: &'static str, endpoint: String) -> Result<SdkTracerProvider
         .build()
         .map_err(|source| TelemetryError::Endpoint { endpoint, source })?;
     let resource = Resource::builder().with_service_name(service).build();
-    Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
-        .with_resource(resource)
-        .build())
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }
