@@ -21,7 +21,7 @@ const OURS: [&str; 5] = [
     "mezzo/v1/agent/service.proto",
     "mezzo/v1/executor/service.proto",
     "mezzo/v1/master/service.proto",
-    "mezzo/v1/module_info.proto",
+    "mezzo/v1/modules.proto",
     "mezzo/v1/scheduler/service.proto",
 ];
 

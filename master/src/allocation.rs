@@ -1,0 +1,188 @@
+//! Drives the allocator: tells it what happened, asks for proposals, hands them to the actor.
+//!
+//! The module is called from one thread that does nothing else. Whatever happens while a run is
+//! under way is told in one call before the next, so that a storm of events costs a few runs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use mezzo_master_core::{Command, Proposal};
+use mezzo_module_api::Allocator;
+use mezzo_module_api::v1::{AllocateRequest, AllocatorEvent, ObserveRequest};
+use mezzo_runtime::clock::Clock;
+use tokio::sync::mpsc;
+
+use crate::actor::Input;
+use crate::metrics::Numbers;
+
+/// What the driver is told.
+enum Word {
+    Event(AllocatorEvent),
+    /// One agent, or all of them.
+    Allocate(Option<u64>),
+}
+
+/// The actor's end.
+#[derive(Clone)]
+pub(crate) struct ToAllocator(Sender<Word>);
+
+impl ToAllocator {
+    pub(crate) fn observe(&self, event: AllocatorEvent) {
+        self.say(Word::Event(event));
+    }
+
+    pub(crate) fn allocate(&self, agent: Option<u64>) {
+        self.say(Word::Allocate(agent));
+    }
+
+    fn say(&self, word: Word) {
+        // The driver ends only after the actor has.
+        let _ = self.0.send(word);
+    }
+}
+
+/// The thread that calls the module.
+pub(crate) struct Driver {
+    words: Receiver<Word>,
+    allocator: Arc<dyn Allocator>,
+    actor: mpsc::Sender<Input>,
+    clock: Clock,
+    interval: Duration,
+    numbers: Numbers,
+    /// Events that the module has not been told of.
+    events: Vec<AllocatorEvent>,
+    /// Agents to look at in the next run.
+    agents: BTreeSet<u64>,
+    everything: bool,
+    next_periodic: Instant,
+    /// When a filter of the module runs out, on the master's clock.
+    next_expiry: Option<u64>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        allocator: Arc<dyn Allocator>,
+        actor: mpsc::Sender<Input>,
+        clock: Clock,
+        interval: Duration,
+        numbers: Numbers,
+    ) -> (ToAllocator, Self) {
+        let (sender, words) = channel();
+        let driver = Self {
+            words,
+            allocator,
+            actor,
+            clock,
+            interval,
+            numbers,
+            events: Vec::new(),
+            agents: BTreeSet::new(),
+            everything: false,
+            next_periodic: Instant::now() + interval,
+            next_expiry: None,
+        };
+        (ToAllocator(sender), driver)
+    }
+
+    /// Runs until the actor is gone.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.words.recv_timeout(self.patience()) {
+                Ok(word) => {
+                    self.note(word);
+                    while let Ok(word) = self.words.try_recv() {
+                        self.note(word);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if Instant::now() >= self.next_periodic {
+                self.everything = true;
+                self.next_periodic = Instant::now() + self.interval;
+            }
+            let expired = self.next_expiry.is_some_and(|at| at <= self.clock.monotonic_ns());
+            self.observe();
+            if (self.everything || expired || !self.agents.is_empty()) && !self.allocate() {
+                return;
+            }
+        }
+    }
+
+    /// How long there is nothing to do unless somebody speaks.
+    fn patience(&self) -> Duration {
+        let periodic = self.next_periodic.saturating_duration_since(Instant::now());
+        let expiry = self.next_expiry.map_or(Duration::MAX, |at| {
+            Duration::from_nanos(at.saturating_sub(self.clock.monotonic_ns()))
+        });
+        periodic.min(expiry)
+    }
+
+    fn note(&mut self, word: Word) {
+        match word {
+            Word::Event(event) => self.events.push(event),
+            Word::Allocate(None) => self.everything = true,
+            Word::Allocate(Some(agent)) => {
+                self.agents.insert(agent);
+            }
+        }
+    }
+
+    fn observe(&mut self) {
+        if self.events.is_empty() {
+            return;
+        }
+        let request = ObserveRequest {
+            now_nanos: Some(self.clock.monotonic_ns()),
+            events: std::mem::take(&mut self.events),
+        };
+        match self.allocator.observe(request) {
+            Ok(response) => {
+                for refused in response.refused {
+                    tracing::warn!(
+                        code = refused.code(),
+                        "the allocator refused an event: {}",
+                        refused.message()
+                    );
+                }
+            }
+            Err(error) => tracing::error!("the allocator could not take its events: {error}"),
+        }
+    }
+
+    /// One run. False if nobody is left to hear of it.
+    fn allocate(&mut self) -> bool {
+        let request = AllocateRequest {
+            now_nanos: Some(self.clock.monotonic_ns()),
+            all_agents: Some(std::mem::take(&mut self.everything)),
+            agents: std::mem::take(&mut self.agents).into_iter().collect(),
+        };
+        let started = Instant::now();
+        let outcome = self.allocator.allocate(request);
+        self.numbers.allocation(started.elapsed());
+        let response = match outcome {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::error!("the allocator could not allocate: {error}");
+                // Not again before the periodic run.
+                self.next_expiry = None;
+                return true;
+            }
+        };
+        self.next_expiry = response.next_filter_expiry_nanos;
+        let proposals: Vec<Proposal> = response
+            .proposals
+            .into_iter()
+            .map(|p| Proposal {
+                framework: p.framework(),
+                role: p.role(),
+                agent: p.agent(),
+                resources: p.resources,
+            })
+            .collect();
+        proposals.is_empty()
+            || self.actor.blocking_send(Input::Command(Command::Proposed(proposals))).is_ok()
+    }
+}

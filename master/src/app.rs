@@ -1,0 +1,247 @@
+//! Puts a master together. The only file that knows all of its parts.
+
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mezzo_master_core::{Cluster, Config, Instant};
+use mezzo_module_api::Allocator;
+use mezzo_module_host::{Manifest, Modules, Options, search_path};
+use mezzo_proto::v1;
+use mezzo_proto::v1::link::agent_link_server::AgentLinkServer;
+use mezzo_proto::v1::master::master_service_server::MasterServiceServer;
+use mezzo_proto::v1::scheduler::scheduler_service_server::SchedulerServiceServer;
+use mezzo_runtime::clock::Clock;
+use mezzo_runtime::config::Parsed;
+use mezzo_runtime::metrics::Metrics;
+use mezzo_runtime::serve::{self, Server};
+use mezzo_runtime::shutdown::Shutdown;
+use mezzo_runtime::task::{OnError, Tasks};
+use mezzo_runtime::telemetry;
+use tokio::sync::mpsc;
+
+use crate::actor::{self, Actor, Handle};
+use crate::allocation::Driver;
+use crate::api::{MAX_MESSAGE, link, operator, scheduler};
+use crate::config::Flags;
+use crate::metrics::{Numbers, Readings};
+use crate::registry::{self, Disk, Memory, Registry};
+use crate::sessions::Sessions;
+
+/// How long open calls may take to end at a shutdown.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often the numbers of the cluster are brought up to date.
+const READING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs a master until it is told to stop.
+///
+/// # Errors
+/// If it cannot start (flags, port, registry, modules), or the registry fails while it runs.
+pub fn run(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(start(parsed))
+}
+
+/// Says on stderr why the process ends: one line, the cause of the cause included.
+pub fn complain(error: &dyn Error) {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        line = format!("{line}: {inner}");
+        cause = inner.source();
+    }
+    // Nobody is left to tell when even this fails.
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("mezzo-master: {line}\n"));
+}
+
+async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
+    let Parsed { config: flags, effective } = parsed;
+    let telemetry = telemetry::init("mezzo-master", &flags.telemetry)?;
+    let shutdown = Shutdown::new();
+    shutdown.listen_for_signals()?;
+    let tasks = Tasks::new(shutdown.clone());
+    let clock = Clock::system();
+    let metrics = Metrics::new("mezzo_master");
+
+    let listener = serve::bind(SocketAddr::new(flags.ip, flags.port)).await?;
+    let address = listener.local_addr();
+    let store = open_registry(&flags)?;
+    let contents = store.load()?;
+    let (modules, allocator) = load_modules(&flags)?;
+
+    let config = core_config(&flags, address);
+    let master_info = config.master_info.clone();
+    tracing::info!(
+        master = config.master_id,
+        %address,
+        admitted = contents.admitted.len(),
+        unreachable = contents.unreachable.len(),
+        "master starts"
+    );
+    let started = Instant(clock.monotonic_ns());
+    let cluster = Cluster::new(config, contents.admitted, contents.unreachable, started);
+
+    let sessions = Arc::new(Sessions::default());
+    let numbers = Numbers::new(&metrics);
+    let (inputs, queue) = mpsc::channel(actor::QUEUE);
+    let (writes, committing) = mpsc::unbounded_channel();
+    let (to_allocator, driver) = Driver::new(
+        allocator,
+        inputs.clone(),
+        clock.clone(),
+        flags.allocation_interval.get(),
+        numbers.clone(),
+    );
+    let committer = inputs.clone();
+    tasks
+        .task("registry")
+        .on_error(OnError::Shutdown)
+        .spawn(in_thread("registry", move || registry::run(store, committing, &committer))?);
+    tasks.task("allocator").on_error(OnError::Shutdown).spawn(in_thread("allocator", move || {
+        driver.run();
+        Ok::<(), std::convert::Infallible>(())
+    })?);
+    let actor = Actor {
+        cluster,
+        inputs: queue,
+        sessions: Arc::clone(&sessions),
+        writes,
+        allocator: to_allocator,
+        numbers,
+        clock: clock.clone(),
+    };
+    let actor_runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let actor_shutdown = shutdown.clone();
+    tasks.task("actor").on_error(OnError::Shutdown).spawn(in_thread("actor", move || {
+        actor_runtime.block_on(actor.run(actor_shutdown));
+        Ok::<(), std::convert::Infallible>(())
+    })?);
+
+    let handle = Handle::new(inputs);
+    let readings = Arc::new(Readings::new(&metrics, Arc::clone(&sessions)));
+    tasks.spawn("readings", read_now_and_then(handle.clone(), Arc::clone(&readings)));
+
+    let heartbeat = flags.heartbeat_interval.get();
+    let operator = operator::Service {
+        actor: handle.clone(),
+        sessions: Arc::clone(&sessions),
+        modules,
+        metrics: metrics.clone(),
+        readings,
+        facts: operator::Facts {
+            flags: effective,
+            master_info,
+            started: seconds(clock.wall_ns()),
+            heartbeat,
+        },
+    };
+    let scheduler = scheduler::Service::new(handle.clone(), Arc::clone(&sessions), heartbeat);
+    let link = link::Service::new(handle, sessions);
+    let server = Server::new(metrics)
+        .descriptors(mezzo_proto::FILE_DESCRIPTOR_SET)
+        .service(SchedulerServiceServer::new(scheduler).max_decoding_message_size(MAX_MESSAGE))
+        .service(AgentLinkServer::new(link).max_decoding_message_size(MAX_MESSAGE))
+        .service(MasterServiceServer::new(operator).max_decoding_message_size(MAX_MESSAGE));
+    for service in ["scheduler.SchedulerService", "link.AgentLink", "master.MasterService"] {
+        server.health().set_serving(&format!("mezzo.v1.{service}"), true).await;
+    }
+    tracing::info!(%address, "master is ready");
+    server.serve(listener, shutdown.clone()).await?;
+    if let Err(late) = tasks.finish(DRAIN).await {
+        tracing::warn!("{late}");
+    }
+    telemetry.finish().await;
+    match shutdown.reason() {
+        Some(reason) if reason.contains("registry") => Err(reason.to_owned().into()),
+        _ => Ok(()),
+    }
+}
+
+fn open_registry(flags: &Flags) -> Result<Box<dyn Registry>, registry::RegistryError> {
+    match flags.registry.as_str() {
+        "in_memory" => Ok(Box::new(Memory::default())),
+        _ => Ok(Box::new(Disk::open(&flags.work_dir)?)),
+    }
+}
+
+fn load_modules(flags: &Flags) -> Result<(Arc<Modules>, Arc<dyn Allocator>), Box<dyn Error>> {
+    let runtime_dir = flags.work_dir.join("run");
+    let mut options = Options::new("mezzo-master", env!("CARGO_PKG_VERSION"), runtime_dir);
+    options.search = search_path(&[]);
+    if let Some(modules) = &flags.modules {
+        options.manifests.push(Manifest::from_flag(modules)?);
+    }
+    if let Some(dir) = &flags.modules_dir {
+        options.manifests.push(Manifest::from_dir(dir)?);
+    }
+    let modules = Arc::new(Modules::load(options)?);
+    let allocator = modules.allocator(&flags.allocator)?;
+    allocator.initialize(crate::config::allocator_options(flags)?)?;
+    Ok((modules, allocator))
+}
+
+fn core_config(flags: &Flags, address: SocketAddr) -> Config {
+    let master_id = uuid::Uuid::new_v4().to_string();
+    let hostname = flags.hostname.clone().unwrap_or_else(|| address.ip().to_string());
+    let packed = match address.ip() {
+        // In network byte order, as Mesos packs it.
+        IpAddr::V4(ip) => u32::from_ne_bytes(ip.octets()),
+        IpAddr::V6(_) => 0,
+    };
+    let master_info = v1::MasterInfo {
+        id: master_id.clone(),
+        ip: packed,
+        port: u32::from(address.port()),
+        pid: Some(format!("master@{address}")),
+        hostname: Some(hostname.clone()),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        address: Some(v1::Address {
+            hostname: Some(hostname),
+            ip: Some(address.ip().to_string()),
+            port: i32::from(address.port()),
+        }),
+        ..v1::MasterInfo::default()
+    };
+    Config {
+        master_id,
+        master_info,
+        heartbeat_interval: flags.heartbeat_interval.get(),
+        agent_ping_timeout: flags.agent_ping_timeout.get(),
+        max_agent_ping_timeouts: flags.max_agent_ping_timeouts,
+        agent_reregister_timeout: flags.agent_reregister_timeout.get(),
+        offer_timeout: flags.offer_timeout.map(|t| t.get()),
+        max_completed_frameworks: flags.max_completed_frameworks,
+        max_completed_tasks_per_framework: flags.max_completed_tasks_per_framework,
+        max_unreachable_tasks_per_framework: flags.max_unreachable_tasks_per_framework,
+        root_submissions: flags.root_submissions,
+    }
+}
+
+/// Runs blocking work on a thread of its own; the future ends with it.
+fn in_thread<E: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> Result<(), E> + Send + 'static,
+) -> std::io::Result<impl Future<Output = Result<(), E>> + Send + 'static> {
+    let (done, wait) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // The process may have stopped waiting.
+        let _ = done.send(work());
+    })?;
+    // A thread that panicked has said so; without it the process must not go on in silence.
+    Ok(async move { wait.await.unwrap_or(Ok(())) })
+}
+
+async fn read_now_and_then(actor: Handle, readings: Arc<Readings>) {
+    let mut interval = tokio::time::interval(READING_INTERVAL);
+    loop {
+        interval.tick().await;
+        let Ok(books) = actor.snapshot().await else { return };
+        readings.read(&books);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds are enough for a start time")]
+fn seconds(nanos: u64) -> f64 {
+    nanos as f64 / 1e9
+}
