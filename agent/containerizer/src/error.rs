@@ -3,8 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
+use mezzo_linux::process::ProcessError;
 use mezzo_model::ContainerId;
-use mezzo_module_api::ModuleError;
+use mezzo_module_api::{Code, ModuleError};
 
 /// Why a container was not started. Everything that had been done for it is undone.
 ///
@@ -14,6 +15,9 @@ pub enum LaunchError {
     /// Ids are used once.
     #[error("container '{0}' exists already")]
     Exists(ContainerId),
+    /// Ids are names of directories, and containers inside containers are not supported yet.
+    #[error("container id '{0}' cannot be used; expected one that is fit for a path, of a container in no other")]
+    InvalidId(String),
     /// It was destroyed while it started.
     #[error("container '{0}' was destroyed while it was being launched")]
     Destroyed(ContainerId),
@@ -25,6 +29,15 @@ pub enum LaunchError {
     UnknownUser {
         /// Who.
         user: String,
+    },
+    /// The user database did not answer.
+    #[error("cannot look up user '{user}'")]
+    UserLookup {
+        /// Who.
+        user: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
     },
     /// An agent that is not root can only run things as itself.
     #[error("cannot run as user '{user}': the agent is not root, it runs as '{agent}'")]
@@ -93,11 +106,11 @@ pub enum LaunchError {
         what: &'static str,
     },
     /// The launcher could not be started or did not answer.
-    #[error("cannot start the launcher")]
+    #[error("cannot start its process")]
     Launcher {
         /// Why not.
         #[source]
-        source: io::Error,
+        source: mezzo_linux::launch::LaunchError,
     },
     /// A panic or the end of the runtime took the launch with it.
     #[error("the launch was cut off: {0}")]
@@ -129,6 +142,12 @@ pub struct UpdateError {
     /// In its words.
     #[source]
     pub source: ModuleError,
+}
+
+impl UpdateError {
+    pub(crate) fn cut_off(container: ContainerId, panic: &impl std::fmt::Display) -> Self {
+        Self { container, isolator: "?".to_owned(), source: ModuleError::new(Code::Internal, panic.to_string()) }
+    }
 }
 
 /// Why there is nothing to tell about a container.
@@ -163,6 +182,18 @@ pub enum DestroyError {
 /// Why containers could not be recovered. The agent must not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
+    /// A container's process could not be looked at.
+    #[error("cannot find the process of container '{container}'")]
+    Process {
+        /// Which container.
+        container: ContainerId,
+        /// Why not.
+        #[source]
+        source: ProcessError,
+    },
+    /// A panic ended it.
+    #[error("recovery was cut off: {0}")]
+    CutOff(String),
     /// The runtime directory could not be read.
     #[error("cannot read '{}'", path.display())]
     Read {

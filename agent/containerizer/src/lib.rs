@@ -13,10 +13,28 @@
 //!   containers again, or they never ran.
 //! * No call blocks the async runtime: files, processes and modules are handled on blocking threads.
 
+mod config;
+mod container;
 mod containerizer;
 mod error;
+mod fake;
+mod isolators;
+mod launcher;
+mod merge;
+mod mezzo;
+mod pipeline;
+mod recovery;
+mod runtime_dir;
+mod sandbox;
+mod usage;
 
+#[cfg(test)]
+mod tests;
+
+pub use config::{Config, NamedHook, NamedIsolator};
 pub use containerizer::{
     Containerizer, ContainerSpec, ExitStatus, Launched, RecoveredContainer, Recovery, Termination,
 };
 pub use error::{DestroyError, LaunchError, RecoverError, UpdateError, UsageError};
+pub use fake::{FakeContainerizer, FakeLaunch};
+pub use mezzo::MezzoContainerizer;

@@ -1,0 +1,381 @@
+//! A launch, as a list of steps. Each step knows how to be done and how to be undone; a container ends by undoing all of
+//! them in reverse, a failed launch by undoing those that were begun. A step that is undone may have been done in part or not
+//! at all.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mezzo_linux::launch::{LaunchSpec, Namespaces};
+use mezzo_linux::user::{Credentials, User, UserError, is_root};
+use mezzo_module_api::v1::{ContainerLaunchInfo, ContainerLimitation};
+use mezzo_module_api::{Code, ModuleError};
+use tokio::sync::mpsc;
+use tokio::task::{JoinSet, spawn_blocking};
+
+use crate::config::Config;
+use crate::isolators::{self, Limitations};
+use crate::launcher::{Launcher, Process, Waiting};
+use crate::merge::{self, Variables};
+use crate::runtime_dir::{self, Files};
+use crate::sandbox::{self, Output};
+use crate::{ContainerSpec, ExitStatus, LaunchError};
+
+/// How long the first process may take to die before its launcher is killed, too.
+const REPORT_TIME: Duration = Duration::from_secs(5);
+/// Cleaning up is tried again after these times, for what is busy for a moment.
+const CLEANUP_PAUSES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(5)];
+
+/// What a launch is made of, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The sandbox and the files in it. Stays when undone: whoever looks for the reason of a failure looks there, and the
+    /// agent's garbage collection removes it.
+    Sandbox,
+    /// The container's directory of files that a later life of the agent reads.
+    RuntimeDir,
+    /// Isolators prepare, in order. Undone: they clean up, in reverse order.
+    Prepare,
+    /// Everything is put together, hooks have their say.
+    Plan,
+    /// The launcher starts and waits. Undone: every process of the container is killed.
+    Spawn,
+    /// The launcher's pid is written down; from here on a later life of the agent finds it.
+    Checkpoint,
+    /// Isolators begin to watch.
+    Watch,
+    /// Isolators take the launcher under control, in parallel.
+    Isolate,
+    /// The command runs.
+    Go,
+}
+
+impl Step {
+    /// All of them, in order.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Sandbox,
+        Self::RuntimeDir,
+        Self::Prepare,
+        Self::Plan,
+        Self::Spawn,
+        Self::Checkpoint,
+        Self::Watch,
+        Self::Isolate,
+        Self::Go,
+    ];
+
+    /// Does it.
+    pub(crate) async fn run(self, job: &mut Job) -> Result<(), LaunchError> {
+        match self {
+            Self::Sandbox => job.make_sandbox().await,
+            Self::RuntimeDir => job.make_runtime_dir().await,
+            Self::Prepare => job.prepare().await,
+            Self::Plan => job.plan().await,
+            Self::Spawn => job.spawn().await,
+            Self::Checkpoint => job.checkpoint().await,
+            Self::Watch => job.watch().await,
+            Self::Isolate => job.isolate().await,
+            Self::Go => job.go().await,
+        }
+    }
+
+    /// Undoes it, however much of it was done. An error means that it has to be tried again before anything before it.
+    pub(crate) async fn undo(self, job: &mut Job) -> Result<(), Stuck> {
+        match self {
+            Self::Spawn => job.kill().await,
+            Self::Prepare => {
+                job.clean_up().await;
+                Ok(())
+            }
+            Self::RuntimeDir => {
+                job.remove_runtime_dir().await;
+                Ok(())
+            }
+            Self::Sandbox | Self::Plan | Self::Checkpoint | Self::Watch | Self::Isolate | Self::Go => Ok(()),
+        }
+    }
+}
+
+/// Processes that do not die, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stuck(pub(crate) String);
+
+/// One container, as its owner sees it: what is known and held so far.
+pub(crate) struct Job {
+    pub(crate) config: Arc<Config>,
+    pub(crate) launcher: Arc<dyn Launcher>,
+    pub(crate) spec: Arc<ContainerSpec>,
+    pub(crate) files: Files,
+    /// Where isolators say that the container has to end.
+    pub(crate) limitations: mpsc::Receiver<ContainerLimitation>,
+    pub(crate) limited: Limitations,
+    /// The launcher, once it may run.
+    pub(crate) process: Option<Arc<dyn Process>>,
+    /// How it ended, once it has.
+    pub(crate) exit: Option<ExitStatus>,
+    /// What went wrong in cleaning up.
+    pub(crate) leftovers: Vec<String>,
+    user: Option<Credentials>,
+    output: Option<Output>,
+    infos: Vec<(String, ContainerLaunchInfo)>,
+    planned: Option<LaunchSpec>,
+    waiting: Option<Box<dyn Waiting>>,
+}
+
+impl Job {
+    pub(crate) fn new(config: Arc<Config>, launcher: Arc<dyn Launcher>, spec: Arc<ContainerSpec>) -> Self {
+        let files = Files::of(&config.runtime_dir, &spec.container_id);
+        // Room for one word of each isolator, which is all they have.
+        let (sender, limitations) = mpsc::channel(config.isolators.len().max(1));
+        Self {
+            config,
+            launcher,
+            spec,
+            files,
+            limitations,
+            limited: Limitations::new(sender),
+            process: None,
+            exit: None,
+            leftovers: Vec::new(),
+            user: None,
+            output: None,
+            infos: Vec::new(),
+            planned: None,
+            waiting: None,
+        }
+    }
+
+    async fn make_sandbox(&mut self) -> Result<(), LaunchError> {
+        let spec = Arc::clone(&self.spec);
+        let (user, output) = blocking(move || {
+            let user = spec.config.user.as_deref().map(resolve).transpose()?.flatten();
+            let output = sandbox::make(spec.config.directory.as_ref(), user.as_ref())?;
+            Ok((user, output))
+        })
+        .await?;
+        self.user = user;
+        self.output = Some(output);
+        Ok(())
+    }
+
+    async fn make_runtime_dir(&mut self) -> Result<(), LaunchError> {
+        let files = self.files.clone();
+        blocking(move || files.create().map_err(|source| LaunchError::Checkpoint { path: files.directory().to_owned(), source })).await
+    }
+
+    async fn prepare(&mut self) -> Result<(), LaunchError> {
+        let (config, spec) = (Arc::clone(&self.config), Arc::clone(&self.spec));
+        self.infos = blocking(move || isolators::prepare(&config.isolators, &spec)).await?;
+        Ok(())
+    }
+
+    async fn plan(&mut self) -> Result<(), LaunchError> {
+        let (config, spec) = (Arc::clone(&self.config), Arc::clone(&self.spec));
+        let (infos, user, files) = (std::mem::take(&mut self.infos), self.user.take(), self.files.clone());
+        self.planned = Some(blocking(move || plan(&config, &spec, &infos, user, &files)).await?);
+        Ok(())
+    }
+
+    async fn spawn(&mut self) -> Result<(), LaunchError> {
+        let (Some(spec), Some(output)) = (self.planned.take(), self.output.take()) else { return Err(out_of_order()) };
+        let (launcher, files) = (Arc::clone(&self.launcher), self.files.clone());
+        let Output { stdout, stderr } = output;
+        self.waiting = Some(blocking(move || launch(&*launcher, &spec, stdout, stderr, &files)).await?);
+        Ok(())
+    }
+
+    async fn checkpoint(&mut self) -> Result<(), LaunchError> {
+        let id = self.waiting.as_ref().ok_or_else(out_of_order)?.id();
+        let (spec, files) = (Arc::clone(&self.spec), self.files.clone());
+        blocking(move || {
+            // The agent's own record first: a container that is in the runtime directory only is an orphan.
+            let records = spec.forked_pid.iter().map(|path| (path.clone(), format!("{}\n", id.pid)));
+            for (path, text) in records.chain([(files.pid(), runtime_dir::pid_line(id))]) {
+                runtime_dir::write_whole(&path, &text).map_err(|source| LaunchError::Checkpoint { path, source })?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn watch(&mut self) -> Result<(), LaunchError> {
+        let (config, spec, limited) = (Arc::clone(&self.config), Arc::clone(&self.spec), self.limited.clone());
+        blocking(move || {
+            isolators::watch(&config.isolators, &spec.container_id, &limited);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn isolate(&mut self) -> Result<(), LaunchError> {
+        let pid = self.waiting.as_ref().ok_or_else(out_of_order)?.id().pid;
+        let mut calls = JoinSet::new();
+        for isolator in self.config.isolators.clone() {
+            let id = self.spec.container_id.clone();
+            calls.spawn_blocking(move || isolators::isolate(&isolator, &id, pid));
+        }
+        // All are waited for: none may still be at it when they are asked to clean up.
+        let mut outcome = Ok(());
+        while let Some(done) = calls.join_next().await {
+            outcome = outcome.and(done.map_err(|e| LaunchError::CutOff(e.to_string())).flatten());
+        }
+        outcome
+    }
+
+    async fn go(&mut self) -> Result<(), LaunchError> {
+        let waiting = self.waiting.take().ok_or_else(out_of_order)?;
+        self.process = Some(blocking(move || waiting.go().map_err(|source| LaunchError::Launcher { source })).await?);
+        Ok(())
+    }
+
+    async fn kill(&mut self) -> Result<(), Stuck> {
+        if let Some(waiting) = self.waiting.take() {
+            let _ = spawn_blocking(move || drop(waiting)).await;
+        }
+        let Some(process) = self.process.clone() else { return Ok(()) };
+        for (harder, patience) in [(false, REPORT_TIME), (true, self.config.kill_timeout)] {
+            let ended = Arc::clone(&process).ended();
+            let killed = {
+                let process = Arc::clone(&process);
+                spawn_blocking(move || process.kill(harder)).await
+            };
+            if tokio::time::timeout(patience, ended).await.is_ok() {
+                self.reap().await;
+                break;
+            }
+            if harder {
+                let why = match killed {
+                    Ok(Ok(())) => format!("it is still there {patience:?} after SIGKILL"),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(error) => error.to_string(),
+                };
+                return Err(Stuck(format!("process {}: {why}", process.id())));
+            }
+        }
+        self.process = None;
+        Ok(())
+    }
+
+    /// Takes the exit status of a process that has ended.
+    pub(crate) async fn reap(&mut self) {
+        let Some(process) = self.process.clone() else { return };
+        self.exit = spawn_blocking(move || process.exit()).await.ok().flatten();
+        // Nothing is left to kill, even if nobody knows how it ended.
+        self.process = None;
+    }
+
+    async fn clean_up(&mut self) {
+        let mut pauses = CLEANUP_PAUSES.iter();
+        loop {
+            let (config, spec) = (Arc::clone(&self.config), Arc::clone(&self.spec));
+            let cleaned = spawn_blocking(move || isolators::clean_up(&config.isolators, &spec.container_id)).await;
+            let failures = cleaned.unwrap_or_else(|error| vec![error.to_string()]);
+            if failures.is_empty() {
+                return;
+            }
+            tracing::warn!(container = %self.spec.container_id, ?failures, "isolators could not clean up");
+            let Some(pause) = pauses.next() else {
+                self.leftovers.extend(failures);
+                return;
+            };
+            tokio::time::sleep(*pause).await;
+        }
+    }
+
+    async fn remove_runtime_dir(&mut self) {
+        // What could not be cleaned up is found again after a restart, as an orphan.
+        if !self.leftovers.is_empty() {
+            return;
+        }
+        let files = self.files.clone();
+        let removed = spawn_blocking(move || files.remove()).await;
+        if let Ok(Err(error)) = removed {
+            self.leftovers.push(format!("cannot remove '{}': {error}", self.files.directory().display()));
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, LaunchError> + Send + 'static) -> Result<T, LaunchError> {
+    spawn_blocking(work).await.map_err(|error| LaunchError::CutOff(error.to_string()))?
+}
+
+fn launch(
+    launcher: &dyn Launcher,
+    spec: &LaunchSpec,
+    stdout: File,
+    stderr: File,
+    files: &Files,
+) -> Result<Box<dyn Waiting>, LaunchError> {
+    launcher.spawn(spec, stdout, stderr, files).map_err(|source| LaunchError::Launcher { source })
+}
+
+/// The ids of a user; none if that is who we are.
+fn resolve(name: &str) -> Result<Option<Credentials>, LaunchError> {
+    let user = User::by_name(name).map_err(|error| match error {
+        UserError::Lookup { name, source } => LaunchError::UserLookup { user: name, source },
+        UserError::Unknown { name } | UserError::Invalid { name } => LaunchError::UnknownUser { user: name },
+    })?;
+    if is_root() {
+        return Ok(Some(user.credentials));
+    }
+    let agent = User::current_name();
+    if agent == user.name { Ok(None) } else { Err(LaunchError::UserSwitch { user: user.name, agent }) }
+}
+
+/// Puts everything together and asks the hooks.
+fn plan(
+    config: &Config,
+    spec: &ContainerSpec,
+    infos: &[(String, ContainerLaunchInfo)],
+    user: Option<Credentials>,
+    files: &Files,
+) -> Result<LaunchSpec, LaunchError> {
+    let command = &spec.config.command_info;
+    let merged = merge::merge(infos)?;
+    let mut environment = Variables::default();
+    environment.set(&spec.environment)?;
+    environment.merge(merged.environment);
+    if let Some(users) = &command.environment {
+        environment.set(users)?;
+    }
+    let mut task_environment = merged.task_environment;
+    for hook in &config.hooks {
+        isolators::prelaunch(hook, spec, &mut environment, &mut task_environment)?;
+    }
+
+    let mut plan = merge::program(command)?;
+    plan.env = environment.finish(task_environment);
+    plan.cwd = Some(spec.config.directory.clone().into());
+    plan.namespaces = united(config.namespaces, merged.namespaces);
+    plan.mount_proc = plan.namespaces.pid && plan.namespaces.mount;
+    plan.mounts = merged.mounts;
+    plan.rlimits = merged.rlimits;
+    plan.no_new_privs = merged.no_new_privs;
+    plan.user = user;
+    if let Some(user) = &mut plan.user {
+        user.groups.extend(merged.groups);
+    }
+    plan.status_file = Some(files.status());
+    plan.pid_file = Some(files.first_process());
+    Ok(plan)
+}
+
+fn united(a: Namespaces, b: Namespaces) -> Namespaces {
+    Namespaces {
+        pid: a.pid || b.pid,
+        mount: a.mount || b.mount,
+        ipc: a.ipc || b.ipc,
+        uts: a.uts || b.uts,
+        network: a.network || b.network,
+        cgroup: a.cgroup || b.cgroup,
+    }
+}
+
+fn out_of_order() -> LaunchError {
+    LaunchError::CutOff("the steps of the launch came in a wrong order".to_owned())
+}
+
+/// A module that does not do a thing is as good as one that has nothing to say.
+pub(crate) fn is_unimplemented(error: &ModuleError) -> bool {
+    error.code == Code::Unimplemented
+}
