@@ -7,7 +7,8 @@ use std::time::Duration;
 pub struct ServeOptions {
     /// A unary call without a deadline of its own ends after this long. Reads of large states fit in; hangs do not.
     pub unary_deadline: Option<Duration>,
-    /// Largest gRPC message, before it is read. 4 MiB is what every gRPC client assumes of a server.
+    /// Largest gRPC message of any service, refused before it is read. Each service has a limit of its own besides (4 MiB,
+    /// tonic's default, unless it raises it); this one holds for all, however they are written.
     pub max_message_bytes: usize,
     /// Largest body of a plain HTTP request.
     pub max_body_bytes: usize,
@@ -32,7 +33,7 @@ impl Default for ServeOptions {
     fn default() -> Self {
         Self {
             unary_deadline: Some(Duration::from_secs(60)),
-            max_message_bytes: 4 << 20,
+            max_message_bytes: 64 << 20,
             max_body_bytes: 64 << 20,
             max_connections: None,
             max_concurrent_streams: 20_000,

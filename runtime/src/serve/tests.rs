@@ -180,11 +180,12 @@ fn tonic_prost_codec()
 
 #[tokio::test]
 async fn a_message_above_the_limit_is_refused_with_its_size() {
-    let server = Running::plain().await;
+    let options = ServeOptions { max_message_bytes: 1 << 20, ..ServeOptions::default() };
+    let server = Running::start(Router::new(), options).await;
     let mut client = HealthClient::new(server.channel().await);
-    let refused = client.check(check(&"x".repeat(5 << 20))).await.unwrap_err();
+    let refused = client.check(check(&"x".repeat(2 << 20))).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert!(refused.message().contains("expected at most 4194304 bytes"), "{refused}");
+    assert!(refused.message().contains("expected at most 1048576 bytes"), "{refused}");
     // The connection goes on.
     client.check(check("")).await.unwrap();
     server.stop().await;
