@@ -1,0 +1,68 @@
+//! The connection to a master comes and goes.
+
+use mezzo_proto::v1::link::{Register, Reregister, from_agent};
+use mezzo_proto::v1::{ExecutorInfo, FrameworkId, FrameworkInfo, agent_info::Capability};
+
+use crate::agent::{Agent, Phase};
+use crate::effect::Effect;
+use crate::executor::State;
+use crate::timers::Timer;
+use crate::turn::Turn;
+
+/// The agent's first word: who it is and, if it was part of the cluster before, what it has.
+pub(crate) fn up(agent: &mut Agent, turn: &mut Turn) {
+    if agent.phase == Phase::Recovering {
+        return turn.note("a connection to a master before recovery was over is not used");
+    }
+    let capabilities: Vec<Capability> =
+        agent.settings.capabilities.iter().map(|c| Capability { r#type: Some((*c).into()) }).collect();
+    let message = if agent.id.is_none() {
+        from_agent::Message::Register(Register {
+            agent_info: agent.info(),
+            version: agent.settings.version.clone(),
+            capabilities,
+        })
+    } else {
+        from_agent::Message::Reregister(Reregister {
+            agent_info: agent.info(),
+            version: agent.settings.version.clone(),
+            capabilities,
+            frameworks: frameworks(agent),
+            executors: executors(agent),
+            tasks: agent.unfinished_tasks(),
+        })
+    };
+    turn.push(Effect::ToMaster(message));
+}
+
+fn frameworks(agent: &Agent) -> Vec<FrameworkInfo> {
+    agent.frameworks.values().filter(|f| !f.terminating).map(|f| f.info.clone()).collect()
+}
+
+fn executors(agent: &Agent) -> Vec<ExecutorInfo> {
+    agent
+        .frameworks
+        .values()
+        .flat_map(|f| f.executors.values().map(move |e| (f, e)))
+        .filter(|(_, e)| !e.is_command() && e.state != State::Terminated)
+        .map(|(f, e)| {
+            let mut info = e.info.clone();
+            info.framework_id = Some(FrameworkId { value: f.id.as_str().to_owned() });
+            info
+        })
+        .collect()
+}
+
+/// Nothing is sent until a master registers the agent again.
+pub(crate) fn down(agent: &mut Agent) {
+    agent.linked = false;
+    if agent.phase == Phase::Running {
+        agent.phase = Phase::Disconnected;
+    }
+    for (key, stream) in &mut agent.streams {
+        if let Some(at) = stream.retry_at.take() {
+            agent.timers.cancel(at, Timer::Retry(key.0.clone(), key.1.clone()));
+        }
+        stream.restart();
+    }
+}
