@@ -12,6 +12,8 @@ mod conversion;
 mod reserve;
 mod select;
 mod show;
+#[cfg(test)]
+mod tests;
 mod text;
 mod wire;
 
