@@ -1,6 +1,5 @@
 //! The stream to the agent: subscribe, send calls, hear events; and again when it breaks.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -44,7 +43,7 @@ pub(crate) struct Agent {
 enum State {
     Idle,
     Trying(Attempt),
-    Open(Open),
+    Open(Box<Open>),
 }
 
 struct Open {
@@ -89,7 +88,7 @@ impl Agent {
             match &mut self.state {
                 State::Idle => return Heard::Lost,
                 State::Trying(attempt) => match attempt.await {
-                    Ok(open) => self.state = State::Open(open),
+                    Ok(open) => self.state = State::Open(Box::new(open)),
                     Err(_) => {
                         self.failures += 1;
                         self.state = State::Idle;
@@ -104,15 +103,6 @@ impl Agent {
                     self.state = State::Idle;
                 }
             }
-        }
-    }
-
-    /// Lets what has been sent reach the agent before the process ends.
-    pub(crate) async fn close(self, limit: Duration) {
-        if let State::Open(Open { calls, mut events }) = self.state {
-            drop(calls);
-            // The agent answers the end of our calls with the end of its events.
-            let _ = tokio::time::timeout(limit, async { while let Ok(Some(_)) = events.message().await {} }).await;
         }
     }
 

@@ -20,7 +20,7 @@ const SHUTDOWN_LINGER: Duration = Duration::from_secs(1);
 /// What of the shutdown grace is kept back to reap and to report.
 const REPORT_TIME: Duration = Duration::from_secs(2);
 /// How long to try to subscribe for the first time.
-const SUBSCRIPTION_TIMEOUT: Duration = Duration::from_mins(1);
+const SUBSCRIPTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often SIGKILL is repeated while the task has not ended.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 
@@ -105,13 +105,17 @@ impl Core {
         self.reports_killing = framework.capabilities.iter().any(|c| c.r#type() == Capability::TaskKillingState);
     }
 
-    /// The agent is gone. A framework that does not checkpoint gives up its tasks with it; others wait for its return.
+    /// There is no stream to the agent. A framework that does not checkpoint gives up its tasks when it loses the agent;
+    /// others wait for its return.
     pub(crate) fn disconnected(&mut self, now: Instant) -> Vec<Action> {
-        self.connected = false;
+        if !std::mem::take(&mut self.connected) {
+            // Another failed attempt; the time runs already.
+            return Vec::new();
+        }
         match self.recovery_timeout {
             None => self.shutdown(now),
             Some(timeout) => {
-                self.give_up.get_or_insert(now + timeout);
+                self.give_up = Some(later(now, timeout));
                 Vec::new()
             }
         }
@@ -277,7 +281,7 @@ fn duration(info: &DurationInfo) -> Duration {
 
 /// A grace of centuries is as good as one of a year.
 fn later(from: Instant, by: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_hours(24 * 365);
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
     from + by.min(YEAR)
 }
 

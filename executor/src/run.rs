@@ -1,7 +1,7 @@
 //! The loop: what happens outside goes to [`Core`], what it decides is done here.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use mezzo_proto::v1::executor::{Event, event};
 use mezzo_proto::v1::{CommandInfo, TaskInfo};
@@ -12,9 +12,6 @@ use crate::core::{Action, Core, Report};
 use crate::settings::Settings;
 use crate::updates::Updates;
 use crate::{command, processes};
-
-/// How long the last words may take to reach the agent.
-const CLOSE: Duration = Duration::from_secs(1);
 
 /// Runs until there is nothing left to do; the exit code of this process.
 pub(crate) async fn run(settings: Settings) -> Result<i32, String> {
@@ -38,7 +35,7 @@ pub(crate) async fn run(settings: Settings) -> Result<i32, String> {
             () = sleep_until(executor.core.next_tick()) => executor.core.tick(Instant::now()),
         };
         if let Some(code) = executor.act(actions) {
-            executor.agent.close(CLOSE).await;
+            // Nothing is on its way any more: the agent has acknowledged the last update, or has had its time.
             return Ok(code);
         }
     }

@@ -36,7 +36,7 @@ impl Settings {
                 .ok_or_else(|| format!("{name}='{text}' is not a duration; expected a number and a unit, such as 5secs")),
         };
         let checkpoint = get("MESOS_CHECKPOINT").is_some_and(|v| v == "1");
-        let recovery = duration("MESOS_RECOVERY_TIMEOUT", Duration::from_mins(15))?;
+        let recovery = duration("MESOS_RECOVERY_TIMEOUT", Duration::from_secs(15 * 60))?;
         let task_environment = match get(TASK_ENVIRONMENT) {
             None => BTreeMap::new(),
             Some(text) => serde_json::from_str(&text).map_err(|e| format!("{TASK_ENVIRONMENT} is not a JSON object of strings: {e}"))?,
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn durations_have_units() {
-        assert_eq!(parse_duration("15mins"), Some(Duration::from_mins(15)));
+        assert_eq!(parse_duration("15mins"), Some(Duration::from_secs(15 * 60)));
         assert_eq!(parse_duration("1.5secs"), Some(Duration::from_millis(1500)));
         for wrong in ["", "5", "secs", "-1secs", "5 parsecs", "nansecs"] {
             assert_eq!(parse_duration(wrong), None, "{wrong}");

@@ -262,7 +262,8 @@ mod tests {
 
     #[test]
     fn what_there_can_be_one_of_two_isolators_cannot_both_set() {
-        let set: [(&str, fn(&mut ContainerLaunchInfo)); 4] = [
+        type Set = fn(&mut ContainerLaunchInfo);
+        let set: [(&str, Set); 4] = [
             ("the working directory", |i| i.working_directory = Some("/".to_owned())),
             ("rlimits", |i| i.rlimits = Some(RLimitInfo::default())),
             ("capabilities", |i| i.effective_capabilities = Some(mezzo_proto::v1::CapabilityInfo::default())),

@@ -187,3 +187,12 @@ fn absurd_durations_do_not_overflow() {
     let mut core = running(&endless, now);
     assert_eq!(core.kill(&id(), None, now), [Action::Terminate, Action::Kill], "a negative grace is none");
 }
+
+#[test]
+fn the_first_subscription_is_tried_for_a_minute() {
+    let now = Instant::now();
+    let mut core = Core::new(5 * SECOND, None, now);
+    assert_eq!(core.disconnected(now), []);
+    assert_eq!(core.next_tick(), Some(now + 60 * SECOND));
+    assert_eq!(core.tick(now + 60 * SECOND), [Action::Exit(0)]);
+}

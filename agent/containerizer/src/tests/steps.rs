@@ -128,17 +128,15 @@ async fn dropping_the_future_does_not_stop_the_launch() {
     let (world, containerizer) = World::new();
     drop(containerizer.launch(world.spec("c")));
     let wait = containerizer.wait(&id());
-    let end = tokio::spawn(async move {
-        loop {
-            // The process exists once the launch has come that far.
-            if let Some(process) = world.processes.lock().unwrap().first() {
-                return process.end(ExitStatus::Exited(0));
-            }
+    let end = async {
+        // The process exists once the launch has come that far.
+        while world.processes.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
-    });
-    assert_eq!(wait.await.unwrap().exit, Some(ExitStatus::Exited(0)));
-    end.await.unwrap();
+        world.process().end(ExitStatus::Exited(0));
+    };
+    let (termination, ()) = tokio::join!(wait, end);
+    assert_eq!(termination.unwrap().exit, Some(ExitStatus::Exited(0)));
 }
 
 #[tokio::test]
