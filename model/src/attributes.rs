@@ -7,8 +7,8 @@ use mezzo_proto::v1::value::{Text, Type};
 use serde_json::{Map, Value as Json};
 
 use crate::value::{
-    ValueError, ranges_from_proto, ranges_to_proto, scalar_from_proto, scalar_to_proto, set_from_proto,
-    set_to_proto,
+    ValueError, ranges_from_proto, ranges_to_proto, scalar_from_proto, scalar_to_proto,
+    set_from_proto, set_to_proto,
 };
 use crate::{InvalidField, Value, invalid::quote};
 
@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn attributes_are_read_in_order_and_split_at_the_first_colon() {
-        let attributes = Attributes::parse("rack:r1;url:http://x;level:10\nports:[1-5];rack:r2").unwrap();
+        let attributes =
+            Attributes::parse("rack:r1;url:http://x;level:10\nports:[1-5];rack:r2").unwrap();
         assert_eq!(attributes.to_string(), "rack:r1;url:http://x;level:10;ports:[1-5];rack:r2");
         assert_eq!(attributes.get("rack"), Some(&Value::Text("r1".into())));
         assert_eq!(attributes.get("level"), Some(&Value::Scalar(Scalar::from_int(10))));

@@ -161,7 +161,9 @@ mod tests {
         assert_eq!(FrameworkCapabilities::from_proto(&all.to_proto()), all);
         let agent = AgentCapabilities::NONE.with(AgentCapability::MultiRole);
         assert_eq!(AgentCapabilities::from_proto(&agent.to_proto()), agent);
-        assert!(agent.has(AgentCapability::MultiRole) && !agent.has(AgentCapability::AgentDraining));
+        assert!(
+            agent.has(AgentCapability::MultiRole) && !agent.has(AgentCapability::AgentDraining)
+        );
     }
 
     #[test]

@@ -37,7 +37,9 @@ mod task_state;
 mod value;
 
 pub use attributes::{Attributes, ParseAttributesError};
-pub use capability::{AgentCapabilities, AgentCapability, FrameworkCapabilities, FrameworkCapability};
+pub use capability::{
+    AgentCapabilities, AgentCapability, FrameworkCapabilities, FrameworkCapability,
+};
 pub use container_id::{ContainerId, DEEPEST_CONTAINER};
 pub use id::{
     AgentId, ExecutorId, FrameworkId, InvalidId, LONGEST_ID, MasterId, OfferId, OperationId,

@@ -156,7 +156,11 @@ pub struct MinAllocatable(Vec<Quantities>);
 impl MinAllocatable {
     /// Reads `cpus:0.01|mem:32`: one of the parts between the bars is enough.
     pub fn parse(text: &str) -> Result<Self, ParseQuantitiesError> {
-        text.split('|').map(str::trim).filter(|part| !part.is_empty()).map(Quantities::parse).collect()
+        text.split('|')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(Quantities::parse)
+            .collect()
     }
 
     /// Whether the resources are worth offering. Ranges and sets count by their elements.

@@ -162,9 +162,10 @@ mod tests {
 
     #[test]
     fn what_breaks_the_syntax_is_refused() {
-        for text in
-            ["", "/", "/a", "a/", "a//b", ".", "a/..", "*/a", "a/*", "-a", "a/-b", "a b", "a\tb", "a\u{7f}"]
-        {
+        for text in [
+            "", "/", "/a", "a/", "a//b", ".", "a/..", "*/a", "a/*", "-a", "a/-b", "a b", "a\tb",
+            "a\u{7f}",
+        ] {
             assert!(Role::parse(text).is_err(), "{text:?}");
         }
         assert!(Role::parse(&"a".repeat(2000)).is_err());

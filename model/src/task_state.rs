@@ -52,15 +52,27 @@ pub enum TaskState {
 }
 
 use TaskState::{
-    Dropped, Error, Failed, Finished, Gone, GoneByOperator, Killed, Killing, Lost, Running, Staging, Starting,
-    Unknown, Unreachable,
+    Dropped, Error, Failed, Finished, Gone, GoneByOperator, Killed, Killing, Lost, Running,
+    Staging, Starting, Unknown, Unreachable,
 };
 
 impl TaskState {
     /// All states.
     pub const ALL: [Self; 14] = [
-        Staging, Starting, Running, Killing, Unreachable, Unknown, Finished, Failed, Killed, Error, Lost, Dropped,
-        Gone, GoneByOperator,
+        Staging,
+        Starting,
+        Running,
+        Killing,
+        Unreachable,
+        Unknown,
+        Finished,
+        Failed,
+        Killed,
+        Error,
+        Lost,
+        Dropped,
+        Gone,
+        GoneByOperator,
     ];
 
     /// Whether nothing can follow.
@@ -115,7 +127,19 @@ impl TaskState {
 
     /// Whether an executor may report this state. The others are the master's and agent's to say.
     pub const fn from_executor(self) -> bool {
-        matches!(self, Starting | Running | Killing | Finished | Failed | Killed | Error | Lost | Dropped | Gone)
+        matches!(
+            self,
+            Starting
+                | Running
+                | Killing
+                | Finished
+                | Failed
+                | Killed
+                | Error
+                | Lost
+                | Dropped
+                | Gone
+        )
     }
 
     /// The name on the wire, as in `TASK_RUNNING`.

@@ -123,7 +123,10 @@ impl fmt::Display for Value {
 }
 
 /// Reads a scalar message; `path` names the field that holds it.
-pub(crate) fn scalar_from_proto(path: &str, wire: &v1::value::Scalar) -> Result<Scalar, InvalidField> {
+pub(crate) fn scalar_from_proto(
+    path: &str,
+    wire: &v1::value::Scalar,
+) -> Result<Scalar, InvalidField> {
     Scalar::from_f64(wire.value).map_err(|error| {
         InvalidField::new(
             format!("{path}.value"),
@@ -134,7 +137,10 @@ pub(crate) fn scalar_from_proto(path: &str, wire: &v1::value::Scalar) -> Result<
 }
 
 /// Reads a ranges message; `path` names the field that holds it.
-pub(crate) fn ranges_from_proto(path: &str, wire: &v1::value::Ranges) -> Result<Ranges, InvalidField> {
+pub(crate) fn ranges_from_proto(
+    path: &str,
+    wire: &v1::value::Ranges,
+) -> Result<Ranges, InvalidField> {
     Ranges::from_disjoint(wire.range.iter().map(|r| Range { begin: r.begin, end: r.end })).map_err(
         |error| {
             InvalidField::new(
@@ -149,7 +155,11 @@ pub(crate) fn ranges_from_proto(path: &str, wire: &v1::value::Ranges) -> Result<
 /// Reads a set message; `path` names the field that holds it.
 pub(crate) fn set_from_proto(path: &str, wire: &v1::value::Set) -> Result<Set, InvalidField> {
     Set::from_distinct(&wire.item).map_err(|DuplicateItem(item)| {
-        InvalidField::new(format!("{path}.item"), format!("{} twice", quote(&item)), "distinct items")
+        InvalidField::new(
+            format!("{path}.item"),
+            format!("{} twice", quote(&item)),
+            "distinct items",
+        )
     })
 }
 

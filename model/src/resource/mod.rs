@@ -173,6 +173,7 @@ impl Resource {
     }
 
     /// Order by everything but how much there is: equal resources can be added up.
+    #[inline]
     pub(crate) fn cmp_kind(&self, other: &Self) -> Ordering {
         self.name
             .cmp_fast(&other.name)
@@ -212,7 +213,9 @@ impl Amount {
         match self {
             Self::Scalar(size) => *size,
             Self::Whole { size, copies } => size.times(if shared { 1 } else { *copies }),
-            Self::Ranges(ranges) => Scalar::from_int(i64::try_from(ranges.count()).unwrap_or(i64::MAX)),
+            Self::Ranges(ranges) => {
+                Scalar::from_int(i64::try_from(ranges.count()).unwrap_or(i64::MAX))
+            }
             Self::Set(set) => Scalar::from_int(i64::try_from(set.len()).unwrap_or(i64::MAX)),
         }
     }
@@ -232,7 +235,9 @@ impl Amount {
     pub(crate) fn add(&mut self, other: &Self) {
         match (self, other) {
             (Self::Scalar(a), Self::Scalar(b)) => *a += *b,
-            (Self::Whole { copies: a, .. }, Self::Whole { copies: b, .. }) => *a = a.saturating_add(*b),
+            (Self::Whole { copies: a, .. }, Self::Whole { copies: b, .. }) => {
+                *a = a.saturating_add(*b)
+            }
             (Self::Ranges(a), Self::Ranges(b)) => a.insert(b),
             (Self::Set(a), Self::Set(b)) => a.insert(b),
             _ => {}
@@ -243,7 +248,9 @@ impl Amount {
     pub(crate) fn sub(&mut self, other: &Self) {
         match (self, other) {
             (Self::Scalar(a), Self::Scalar(b)) => *a = a.saturating_sub(*b),
-            (Self::Whole { copies: a, .. }, Self::Whole { copies: b, .. }) => *a = a.saturating_sub(*b),
+            (Self::Whole { copies: a, .. }, Self::Whole { copies: b, .. }) => {
+                *a = a.saturating_sub(*b)
+            }
             (Self::Ranges(a), Self::Ranges(b)) => a.remove(b),
             (Self::Set(a), Self::Set(b)) => a.remove(b),
             _ => {}

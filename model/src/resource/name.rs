@@ -35,11 +35,24 @@ impl ResourceName {
         }
     }
 
-    /// Compares without looking at text, when it can.
+    /// The place among the five, or after them.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Cpus => 0,
+            Self::Mem => 1,
+            Self::Disk => 2,
+            Self::Gpus => 3,
+            Self::Ports => 4,
+            Self::Other(_) => 5,
+        }
+    }
+
+    /// The same order, without looking at text when that is not needed.
+    #[inline]
     pub(crate) fn cmp_fast(&self, other: &Self) -> Ordering {
         match (self, other) {
-            (Self::Other(a), Self::Other(b)) if Arc::ptr_eq(a, b) => Ordering::Equal,
-            _ => self.cmp(other),
+            (Self::Other(a), Self::Other(b)) if !Arc::ptr_eq(a, b) => a.cmp(b),
+            _ => self.rank().cmp(&other.rank()),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Amount, Resource, ReservationKind};
+use super::{Amount, ReservationKind, Resource};
 
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -103,6 +103,7 @@ impl PartialOrd for SharedTerms {
 }
 
 impl Ord for SharedTerms {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         if self.same_address(other) { Ordering::Equal } else { self.get().cmp(other.get()) }
     }
@@ -120,7 +121,9 @@ impl TermsCache {
         if terms == PLAIN {
             return SharedTerms::PLAIN;
         }
-        if let Some(known) = self.0.iter().find(|known| *known.get() == terms && same_mount(known.get(), &terms)) {
+        if let Some(known) =
+            self.0.iter().find(|known| *known.get() == terms && same_mount(known.get(), &terms))
+        {
             return known.clone();
         }
         let shared = SharedTerms::new(terms);

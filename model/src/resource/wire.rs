@@ -9,12 +9,17 @@
 use mezzo_proto::v1;
 use mezzo_proto::v1::value::Type;
 
-use super::{Amount, Disk, Reservation, ReservationKind, Resource, ResourceName, Terms, TermsCache};
+use super::{
+    Amount, Disk, Reservation, ReservationKind, Resource, ResourceName, Terms, TermsCache,
+};
 use crate::invalid::quote;
 use crate::value::{
-    ranges_from_proto, ranges_to_proto, scalar_from_proto, scalar_to_proto, set_from_proto, set_to_proto,
+    ranges_from_proto, ranges_to_proto, scalar_from_proto, scalar_to_proto, set_from_proto,
+    set_to_proto,
 };
-use crate::{FrameworkCapabilities, FrameworkCapability, InvalidField, Labels, ResourceProviderId, Role};
+use crate::{
+    FrameworkCapabilities, FrameworkCapability, InvalidField, Labels, ResourceProviderId, Role,
+};
 
 /// How messages say to whom a resource is reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,7 +121,8 @@ fn amount_from_proto(name: &ResourceName, wire: &v1::Resource) -> Result<Amount,
         ResourceName::Other(_) => matches!(kind, Some(Type::Scalar | Type::Ranges | Type::Set)),
     };
     if !fits {
-        let found = kind.map_or_else(|| wire.r#type.to_string(), |kind| kind.as_str_name().to_owned());
+        let found =
+            kind.map_or_else(|| wire.r#type.to_string(), |kind| kind.as_str_name().to_owned());
         let expected = match name {
             ResourceName::Ports => "RANGES, as ports are",
             ResourceName::Other(_) => "SCALAR, RANGES or SET",
@@ -138,7 +144,11 @@ fn amount_from_proto(name: &ResourceName, wire: &v1::Resource) -> Result<Amount,
     if let Some(scalar) = &wire.scalar {
         let scalar = scalar_from_proto("scalar", scalar)?;
         if *name == ResourceName::Gpus && scalar.millis() % 1000 != 0 {
-            return Err(InvalidField::new("scalar.value", scalar, "a whole number, as GPUs are not split"));
+            return Err(InvalidField::new(
+                "scalar.value",
+                scalar,
+                "a whole number, as GPUs are not split",
+            ));
         }
         return Ok(Amount::Scalar(scalar));
     }
@@ -179,16 +189,28 @@ fn terms_from_proto(name: &ResourceName, wire: &v1::Resource) -> Result<Terms, I
     };
     let volume = terms.disk.as_ref().is_some_and(|disk| disk.persistence.is_some());
     if terms.disk.is_some() && *name != ResourceName::Disk {
-        return Err(InvalidField::new("disk", "a disk", format!("nothing, as the resource is {name}")));
+        return Err(InvalidField::new(
+            "disk",
+            "a disk",
+            format!("nothing, as the resource is {name}"),
+        ));
     }
     if terms.revocable && volume {
-        return Err(InvalidField::new("revocable", "set", "nothing, as the resource is a persistent volume"));
+        return Err(InvalidField::new(
+            "revocable",
+            "set",
+            "nothing, as the resource is a persistent volume",
+        ));
     }
     if terms.revocable && !terms.reservations.is_empty() {
         return Err(InvalidField::new("revocable", "set", "nothing, as the resource is reserved"));
     }
     if terms.shared && !volume {
-        return Err(InvalidField::new("shared", "set", "nothing, as only persistent volumes can be shared"));
+        return Err(InvalidField::new(
+            "shared",
+            "set",
+            "nothing, as only persistent volumes can be shared",
+        ));
     }
     Ok(terms)
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::Resources;
 use crate::resource::{Amount, Resource, ResourceName, Terms};
 use crate::{
-    FrameworkCapabilities, FrameworkCapability, Quantities, Ranges, ResourceProviderId, Role, Scalar,
+    FrameworkCapabilities, FrameworkCapability, Quantities, Ranges, ResourceProviderId, Role,
+    Scalar,
 };
 
 impl Resources {
@@ -13,7 +14,9 @@ impl Resources {
     #[must_use]
     pub fn filter(&self, mut keep: impl FnMut(&Resource) -> bool) -> Self {
         // A part of a sorted list is sorted.
-        Self(self.0.iter().filter(|resource| keep(resource)).cloned().collect())
+        let mut kept = Vec::with_capacity(self.0.len());
+        kept.extend(self.0.iter().filter(|resource| keep(resource)).cloned());
+        Self(kept)
     }
 
     fn filter_terms(&self, mut keep: impl FnMut(&Terms) -> bool) -> Self {
@@ -184,7 +187,8 @@ impl Resources {
     /// The role on whose account all of this is; nothing if none, or if it is not one for all.
     pub fn allocation_role(&self) -> Option<&Role> {
         let role = self.0.first()?.terms().allocation_role.as_ref()?;
-        let one = self.0.iter().all(|resource| resource.terms().allocation_role.as_ref() == Some(role));
+        let one =
+            self.0.iter().all(|resource| resource.terms().allocation_role.as_ref() == Some(role));
         one.then_some(role)
     }
 

@@ -52,5 +52,9 @@ impl Resources {
 
 /// A number without decimals is written without them.
 pub(crate) fn number(scalar: Scalar) -> Json {
-    if scalar.millis() % 1000 == 0 { Json::from(scalar.trunc()) } else { Json::from(scalar.to_f64()) }
+    if scalar.millis() % 1000 == 0 {
+        Json::from(scalar.trunc())
+    } else {
+        Json::from(scalar.to_f64())
+    }
 }

@@ -110,8 +110,10 @@ fn parse_item(item: &str, default_role: &Role) -> Result<Resource, ParseResource
             let Some(role) = role else {
                 return Err(ParseResourcesError::Parentheses(quote(item)));
             };
-            let role = Role::parse(role.trim())
-                .map_err(|source| ParseResourcesError::Role { name: name.trim().to_owned(), source })?;
+            let role = Role::parse(role.trim()).map_err(|source| ParseResourcesError::Role {
+                name: name.trim().to_owned(),
+                source,
+            })?;
             (name.trim(), role)
         }
     };
@@ -167,10 +169,12 @@ fn parse_json(text: &str, default_role: &Role) -> Result<ParsedResources, ParseR
         let field = |error: InvalidField| ParseResourcesError::Field(error.within(&at));
         let resource = Resource::from_proto(&wire).map_err(field)?;
         let terms = resource.terms();
-        let volume = terms.disk.as_ref().is_some_and(|d| d.persistence.is_some() || d.mount.is_some());
+        let volume =
+            terms.disk.as_ref().is_some_and(|d| d.persistence.is_some() || d.mount.is_some());
         let odd = [("disk.volume", volume), ("revocable", terms.revocable)];
         if let Some((name, _)) = odd.into_iter().find(|(_, is_set)| *is_set) {
-            let error = InvalidField::new(name, "a value", "nothing, as agents cannot start with such");
+            let error =
+                InvalidField::new(name, "a value", "nothing, as agents cannot start with such");
             return Err(field(error));
         }
         list.push(resource);

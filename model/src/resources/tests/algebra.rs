@@ -72,7 +72,7 @@ fn copies_of_a_shared_volume_are_counted_but_its_space_once() {
     assert!(two.contains(&one) && !one.contains(&two));
     assert_eq!(two.checked_sub(&one).unwrap(), one);
     assert_eq!(two.with_shared_once(), one);
-    assert_eq!(Resources::from(volume("v", false)).contains(&one), false);
+    assert!(!Resources::from(volume("v", false)).contains(&one));
 }
 
 #[test]
@@ -89,7 +89,8 @@ fn thousands_of_kinds_are_added_and_taken_away() {
         let mut reservation = Reservation::dynamic(role("a"), None);
         reservation.labels = Labels::new([("n", Some(n.to_string().as_str()))]);
         let terms = Terms { reservations: vec![reservation], ..Terms::default() };
-        ["cpus", "mem", "disk", "gpus"].map(|name| Resource::scalar(name, int(1)).with_terms(terms.clone()))
+        ["cpus", "mem", "disk", "gpus"]
+            .map(|name| Resource::scalar(name, int(1)).with_terms(terms.clone()))
     };
     let even: Resources = (0..1000).step_by(2).flat_map(labelled).collect();
     let odd: Resources = (0..1000).skip(1).step_by(2).flat_map(labelled).collect();

@@ -41,7 +41,8 @@ fn amount(side: u64) -> impl Strategy<Value = Resource> {
         .prop_map(|(name, millis)| Resource::scalar(name, Scalar::from_millis(millis)));
     let gpus = (1i64..9).prop_map(|n| Resource::scalar("gpus", Scalar::from_int(n)));
     let ranges = prop::collection::vec((0u64..100, 0u64..9), 1..5).prop_map(move |pairs| {
-        let of = |(begin, length)| Range { begin: begin + side * 200, end: begin + length + side * 200 };
+        let of =
+            |(begin, length)| Range { begin: begin + side * 200, end: begin + length + side * 200 };
         Resource::ranges("ports", pairs.into_iter().map(of).collect::<Ranges>())
     });
     let set = prop::collection::vec("[a-e]{1,2}", 1..4).prop_map(move |items| {
@@ -96,7 +97,8 @@ fn disk() -> impl Strategy<Value = Disk> {
         });
         // A disk that is neither a volume nor has a source is no special disk.
         let volume = volume.or(source.is_none().then_some("v3"));
-        let persistence = volume.map(|id| Persistence { id: id.into(), principal: Some("me".into()) });
+        let persistence =
+            volume.map(|id| Persistence { id: id.into(), principal: Some("me".into()) });
         Disk { persistence, mount: None, source }
     })
 }

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::any::resources;
 use super::{Resources, disk, parse, role, volume};
 use crate::{
-    Conversion, DiskSourceKind, FrameworkCapabilities, FrameworkCapability, MinAllocatable, Quantities,
-    Reservation, Resource, Role,
+    Conversion, DiskSourceKind, FrameworkCapabilities, FrameworkCapability, MinAllocatable,
+    Quantities, Reservation, Resource, Role,
 };
 
 #[test]
@@ -67,8 +67,9 @@ fn allocation_is_on_one_role_or_on_none() {
 #[test]
 fn a_volume_is_created_from_space_and_destroyed_into_it() {
     let space = parse("disk(a):100");
-    let volume: Resources =
-        Resources::from(volume("v", true)).push_reservation(&Reservation::fixed(role("a"))).unwrap();
+    let volume: Resources = Resources::from(volume("v", true))
+        .push_reservation(&Reservation::fixed(role("a")))
+        .unwrap();
     let after = space.apply(&Conversion::create(volume.clone())).unwrap();
     assert_eq!(after.persistent_volumes(), volume);
     assert_eq!(after.disk(), space.disk());
@@ -79,8 +80,12 @@ fn a_volume_is_created_from_space_and_destroyed_into_it() {
 
 #[test]
 fn a_framework_is_spared_what_it_does_not_understand() {
-    let refined = parse("cpus(a):1").push_reservation(&Reservation::dynamic(role("a/b"), None)).unwrap();
-    let all = parse("cpus:1") + parse("mem:1").to_revocable() + Resources::from(volume("v", true)) + refined;
+    let refined =
+        parse("cpus(a):1").push_reservation(&Reservation::dynamic(role("a/b"), None)).unwrap();
+    let all = parse("cpus:1")
+        + parse("mem:1").to_revocable()
+        + Resources::from(volume("v", true))
+        + refined;
     assert_eq!(all.understood_by(FrameworkCapabilities::NONE), parse("cpus:1"));
     assert_eq!(all.understood_by(FrameworkCapabilities::all()), all);
     let shared = FrameworkCapabilities::NONE.with(FrameworkCapability::SharedResources);
@@ -104,7 +109,9 @@ fn the_least_that_is_offered_is_one_of_several_quantities() {
     assert!(least.allows(&parse("cpus:0.01")) && least.allows(&parse("mem:32")));
     assert!(!least.allows(&parse("cpus:0.009;mem:31;disk:1000")));
     let both = MinAllocatable::parse("cpus:1;ports:3").unwrap();
-    assert!(both.allows(&parse("cpus:1;ports:[1-3]")) && !both.allows(&parse("cpus:1;ports:[1-2]")));
+    assert!(
+        both.allows(&parse("cpus:1;ports:[1-3]")) && !both.allows(&parse("cpus:1;ports:[1-2]"))
+    );
     let any = MinAllocatable::default();
     assert!(any.allows(&parse("ports:[1-1]")) && !any.allows(&Resources::new()));
     assert!(MinAllocatable::parse("cpus").is_err() && MinAllocatable::parse("cpus:-1").is_err());
@@ -112,7 +119,8 @@ fn the_least_that_is_offered_is_one_of_several_quantities() {
 
 #[test]
 fn the_summary_always_has_the_four_and_shows_revocable_ones_apart() {
-    let all = parse("mem:512;mem(a):1;ports:[1-2,4-5];nics:{b,a}") + parse("cpus:0.5").to_revocable();
+    let all =
+        parse("mem:512;mem(a):1;ports:[1-2,4-5];nics:{b,a}") + parse("cpus:0.5").to_revocable();
     let json = serde_json::Value::from(all.summary()).to_string();
     assert_eq!(
         json,

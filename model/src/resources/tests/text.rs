@@ -46,18 +46,45 @@ fn an_amount_of_zero_is_nothing_but_mentioned() {
 #[test]
 fn what_is_wrong_with_a_text_is_said_in_one_line() {
     for (text, expected) in [
-        ("cpus", "\"cpus\" is not an item such as cpus:2 or mem(role):1024: expected exactly one ':'"),
-        ("cpus:1:2", "\"cpus:1:2\" is not an item such as cpus:2 or mem(role):1024: expected exactly one ':'"),
+        (
+            "cpus",
+            "\"cpus\" is not an item such as cpus:2 or mem(role):1024: expected exactly one ':'",
+        ),
+        (
+            "cpus:1:2",
+            "\"cpus:1:2\" is not an item such as cpus:2 or mem(role):1024: expected exactly one ':'",
+        ),
         (":1", "\":1\" has no name; expected one such as cpus in front of the ':'"),
-        ("cpus(a:1", "\"cpus(a:1\" has a parenthesis too few or too many; expected name(role):value"),
-        ("cpus)a(:1", "\"cpus)a(:1\" has a parenthesis too few or too many; expected name(role):value"),
-        ("cpus:-1", "resource cpus cannot be \"-1\"; expected 0, or a number from 0.001 to 1000000000000"),
-        ("cpus:NaN", "resource cpus cannot be \"NaN\"; expected 0, or a number from 0.001 to 1000000000000"),
-        ("mem:1e308", "resource mem cannot be \"1e308\"; expected 0, or a number from 0.001 to 1000000000000"),
-        ("mem:1e-9", "resource mem cannot be \"1e-9\"; expected 0, or a number from 0.001 to 1000000000000"),
+        (
+            "cpus(a:1",
+            "\"cpus(a:1\" has a parenthesis too few or too many; expected name(role):value",
+        ),
+        (
+            "cpus)a(:1",
+            "\"cpus)a(:1\" has a parenthesis too few or too many; expected name(role):value",
+        ),
+        (
+            "cpus:-1",
+            "resource cpus cannot be \"-1\"; expected 0, or a number from 0.001 to 1000000000000",
+        ),
+        (
+            "cpus:NaN",
+            "resource cpus cannot be \"NaN\"; expected 0, or a number from 0.001 to 1000000000000",
+        ),
+        (
+            "mem:1e308",
+            "resource mem cannot be \"1e308\"; expected 0, or a number from 0.001 to 1000000000000",
+        ),
+        (
+            "mem:1e-9",
+            "resource mem cannot be \"1e-9\"; expected 0, or a number from 0.001 to 1000000000000",
+        ),
         ("gpus:0.5", "resource gpus cannot be 0.5; expected a whole number, as GPUs are not split"),
         ("ports:80", "resource ports cannot be 80; expected ranges such as [31000-32000]"),
-        ("x:inf", "resource x cannot be \"inf\"; expected a number that is not negative, [from-to,…] or {name,…}"),
+        (
+            "x:inf",
+            "resource x cannot be \"inf\"; expected a number that is not negative, [from-to,…] or {name,…}",
+        ),
         (
             "ports:[5-1]",
             "resource ports has no proper value: \"[5-1]\" is not a value: range 5-1 begins after its end; \
@@ -66,7 +93,10 @@ fn what_is_wrong_with_a_text_is_said_in_one_line() {
     ] {
         assert_eq!(error(text), expected);
     }
-    assert!(error("cpus(a//b):1").starts_with("resource cpus is for no proper role: role \"a//b\" has an empty"));
+    assert!(
+        error("cpus(a//b):1")
+            .starts_with("resource cpus is for no proper role: role \"a//b\" has an empty")
+    );
 }
 
 #[test]
@@ -96,7 +126,9 @@ fn what_is_wrong_with_json_is_named_by_its_place() {
          start with such, found a value"
     );
     let negative = r#"[{"name":"cpus","type":"SCALAR","scalar":{"value":-1}}]"#;
-    assert!(error(negative).contains("resources[0].scalar.value: expected 0, or a number from 0.001"));
+    assert!(
+        error(negative).contains("resources[0].scalar.value: expected 0, or a number from 0.001")
+    );
     assert!(error("[{}]").contains("[0]: "), "{}", error("[{}]"));
     assert!(error("[1").starts_with("the JSON is not a list of resources: "));
 }

@@ -3,7 +3,9 @@
 
 use mezzo_proto::v1;
 use mezzo_proto::v1::resource::reservation_info::Type as ReservationType;
-use mezzo_proto::v1::resource::{AllocationInfo, DiskInfo, ReservationInfo, RevocableInfo, SharedInfo, disk_info};
+use mezzo_proto::v1::resource::{
+    AllocationInfo, DiskInfo, ReservationInfo, RevocableInfo, SharedInfo, disk_info,
+};
 use mezzo_proto::v1::value::{self, Type};
 use proptest::prelude::*;
 
@@ -35,7 +37,11 @@ fn disk(info: DiskInfo) -> v1::Resource {
 }
 
 fn layer(kind: ReservationType, role: &str) -> ReservationInfo {
-    ReservationInfo { r#type: Some(kind as i32), role: Some(role.to_owned()), ..ReservationInfo::default() }
+    ReservationInfo {
+        r#type: Some(kind as i32),
+        role: Some(role.to_owned()),
+        ..ReservationInfo::default()
+    }
 }
 
 fn persistence(id: &str) -> DiskInfo {
@@ -60,10 +66,14 @@ fn one_reservation_can_be_said_in_both_forms_at_once() {
     assert_eq!((fixed.role.as_deref(), fixed.reservation.is_none()), (Some("a"), true));
     assert_eq!(fixed.reservations, [layer(ReservationType::Static, "a")]);
 
-    let dynamic = parse("cpus:1").push_reservation(&Reservation::dynamic(role("a"), Some("me"))).unwrap();
+    let dynamic =
+        parse("cpus:1").push_reservation(&Reservation::dynamic(role("a"), Some("me"))).unwrap();
     let old = &dynamic.to_proto(Format::PreRefinement)[0];
     let info = old.reservation.as_ref().unwrap();
-    assert_eq!((info.principal.as_deref(), info.role.as_deref(), info.r#type), (Some("me"), None, None));
+    assert_eq!(
+        (info.principal.as_deref(), info.role.as_deref(), info.r#type),
+        (Some("me"), None, None)
+    );
     assert!(old.reservations.is_empty());
     let both = &dynamic.to_proto(Format::Endpoint)[0];
     assert_eq!((both.reservation.as_ref(), both.reservations.len()), (Some(info), 1));
@@ -109,39 +119,106 @@ fn resources_with_an_amount_of_zero_are_dropped() {
 fn a_wrong_message_is_refused_with_place_value_and_expectation() {
     let long = "x".repeat(4096);
     let mut cases: Vec<(v1::Resource, &str)> = vec![
-        (cpus(-1.0), "resources[1].scalar.value: expected 0, or a number from 0.001 to 1000000000000, found -1.0"),
+        (
+            cpus(-1.0),
+            "resources[1].scalar.value: expected 0, or a number from 0.001 to 1000000000000, found -1.0",
+        ),
         (cpus(f64::NAN), "resources[1].scalar.value: expected 0, or a number"),
         (cpus(f64::INFINITY), "resources[1].scalar.value: expected 0, or a number"),
         (cpus(1e308), "resources[1].scalar.value: expected 0, or a number"),
         (cpus(1e-9), "resources[1].scalar.value: expected 0, or a number"),
-        (ports(&[(1, 5), (3, 8)]), "resources[1].ranges.range: expected ranges that begin before they end and do not overlap, found ranges 1-5 and 3-8 overlap"),
+        (
+            ports(&[(1, 5), (3, 8)]),
+            "resources[1].ranges.range: expected ranges that begin before they end and do not overlap, found ranges 1-5 and 3-8 overlap",
+        ),
         (ports(&[(9, 1)]), "resources[1].ranges.range: expected ranges"),
         (v1::Resource { name: String::new(), ..cpus(1.0) }, "resources[1].name: expected the name"),
-        (v1::Resource { r#type: 3, ..cpus(1.0) }, "resources[1].type: expected SCALAR, as cpus, mem, disk and gpus are, found TEXT"),
-        (v1::Resource { r#type: 77, ..cpus(1.0) }, "resources[1].type: expected SCALAR, as cpus, mem, disk and gpus are, found 77"),
+        (
+            v1::Resource { r#type: 3, ..cpus(1.0) },
+            "resources[1].type: expected SCALAR, as cpus, mem, disk and gpus are, found TEXT",
+        ),
+        (
+            v1::Resource { r#type: 77, ..cpus(1.0) },
+            "resources[1].type: expected SCALAR, as cpus, mem, disk and gpus are, found 77",
+        ),
         (v1::Resource { scalar: None, ..cpus(1.0) }, "resources[1].scalar: expected a value"),
-        (v1::Resource { set: Some(value::Set::default()), ..cpus(1.0) }, "resources[1].set: expected nothing"),
-        (v1::Resource { name: "gpus".to_owned(), ..cpus(0.5) }, "resources[1].scalar.value: expected a whole number"),
-        (v1::Resource { role: Some("a//b".to_owned()), ..cpus(1.0) }, "resources[1].role: expected a role, found role \"a//b\""),
+        (
+            v1::Resource { set: Some(value::Set::default()), ..cpus(1.0) },
+            "resources[1].set: expected nothing",
+        ),
+        (
+            v1::Resource { name: "gpus".to_owned(), ..cpus(0.5) },
+            "resources[1].scalar.value: expected a whole number",
+        ),
+        (
+            v1::Resource { role: Some("a//b".to_owned()), ..cpus(1.0) },
+            "resources[1].role: expected a role, found role \"a//b\"",
+        ),
         (v1::Resource { role: Some(long), ..cpus(1.0) }, "resources[1].role: expected a role"),
-        (v1::Resource { reservation: Some(ReservationInfo::default()), ..cpus(1.0) }, "resources[1].role: expected the role that the reservation is for"),
-        (v1::Resource { allocation_info: Some(AllocationInfo { role: Some("-".to_owned()) }), ..cpus(1.0) }, "resources[1].allocation_info.role"),
-        (v1::Resource { shared: Some(SharedInfo {}), ..cpus(1.0) }, "resources[1].shared: expected nothing"),
-        (v1::Resource { disk: Some(persistence("v")), ..cpus(1.0) }, "resources[1].disk: expected nothing, as the resource is cpus"),
-        (disk(persistence("../v")), "resources[1].disk.persistence.id: expected the id of a volume"),
+        (
+            v1::Resource { reservation: Some(ReservationInfo::default()), ..cpus(1.0) },
+            "resources[1].role: expected the role that the reservation is for",
+        ),
+        (
+            v1::Resource {
+                allocation_info: Some(AllocationInfo { role: Some("-".to_owned()) }),
+                ..cpus(1.0)
+            },
+            "resources[1].allocation_info.role",
+        ),
+        (
+            v1::Resource { shared: Some(SharedInfo {}), ..cpus(1.0) },
+            "resources[1].shared: expected nothing",
+        ),
+        (
+            v1::Resource { disk: Some(persistence("v")), ..cpus(1.0) },
+            "resources[1].disk: expected nothing, as the resource is cpus",
+        ),
+        (
+            disk(persistence("../v")),
+            "resources[1].disk.persistence.id: expected the id of a volume",
+        ),
         (disk(DiskInfo::default()), "resources[1].disk: expected persistence, volume or source"),
-        (disk(DiskInfo { source: Some(disk_info::Source::default()), ..DiskInfo::default() }), "resources[1].disk.source.type: expected PATH, MOUNT"),
-        (v1::Resource { revocable: Some(RevocableInfo {}), ..disk(persistence("v")) }, "resources[1].revocable: expected nothing"),
+        (
+            disk(DiskInfo { source: Some(disk_info::Source::default()), ..DiskInfo::default() }),
+            "resources[1].disk.source.type: expected PATH, MOUNT",
+        ),
+        (
+            v1::Resource { revocable: Some(RevocableInfo {}), ..disk(persistence("v")) },
+            "resources[1].revocable: expected nothing",
+        ),
     ];
-    let stack = |layers: &[ReservationInfo]| v1::Resource { reservations: layers.to_vec(), ..cpus(1.0) };
+    let stack =
+        |layers: &[ReservationInfo]| v1::Resource { reservations: layers.to_vec(), ..cpus(1.0) };
     let (fixed, dynamic) = (ReservationType::Static, ReservationType::Dynamic);
     cases.extend([
-        (stack(&[layer(fixed, "a"), layer(fixed, "a/b")]), "resources[1].reservations[1].type: expected DYNAMIC"),
-        (stack(&[layer(fixed, "a"), layer(dynamic, "b")]), "resources[1].reservations[1].role: expected a role below a"),
-        (stack(&[layer(dynamic, "*")]), "resources[1].reservations[0].role: expected a role other than"),
-        (stack(&[ReservationInfo::default()]), "resources[1].reservations[0].type: expected STATIC or DYNAMIC"),
-        (v1::Resource { role: Some("b".to_owned()), ..stack(&[layer(fixed, "a")]) }, "resources[1].role: expected nothing or a"),
-        (v1::Resource { reservation: Some(ReservationInfo::default()), ..stack(&[layer(fixed, "a")]) }, "resources[1].reservation: expected nothing"),
+        (
+            stack(&[layer(fixed, "a"), layer(fixed, "a/b")]),
+            "resources[1].reservations[1].type: expected DYNAMIC",
+        ),
+        (
+            stack(&[layer(fixed, "a"), layer(dynamic, "b")]),
+            "resources[1].reservations[1].role: expected a role below a",
+        ),
+        (
+            stack(&[layer(dynamic, "*")]),
+            "resources[1].reservations[0].role: expected a role other than",
+        ),
+        (
+            stack(&[ReservationInfo::default()]),
+            "resources[1].reservations[0].type: expected STATIC or DYNAMIC",
+        ),
+        (
+            v1::Resource { role: Some("b".to_owned()), ..stack(&[layer(fixed, "a")]) },
+            "resources[1].role: expected nothing or a",
+        ),
+        (
+            v1::Resource {
+                reservation: Some(ReservationInfo::default()),
+                ..stack(&[layer(fixed, "a")])
+            },
+            "resources[1].reservation: expected nothing",
+        ),
     ]);
     for (wrong, expected) in cases {
         let error = Resources::from_proto(&[cpus(1.0), wrong]).unwrap_err().to_string();
@@ -160,7 +237,8 @@ fn ten_thousand_ranges_are_read() {
 /// Anything a stranger could send, mostly wrong.
 fn strange() -> impl Strategy<Value = v1::Resource> {
     let name = prop::sample::select(vec!["cpus", "ports", "disk", "x", ""]);
-    let scalar = prop_oneof![any::<u64>().prop_map(f64::from_bits), Just(1.5), Just(1e308), Just(5e-324)];
+    let scalar =
+        prop_oneof![any::<u64>().prop_map(f64::from_bits), Just(1.5), Just(1e308), Just(5e-324)];
     let ranges = prop::collection::vec((any::<u64>(), any::<u64>()), 0..4);
     let text = || prop::option::of("[a*/]{0,4}");
     let layers = prop::collection::vec((-1i32..4, text()), 0..3);
@@ -178,7 +256,11 @@ fn strange() -> impl Strategy<Value = v1::Resource> {
             reservation: is_set[3].then(ReservationInfo::default),
             reservations: layers
                 .into_iter()
-                .map(|(kind, role)| ReservationInfo { r#type: Some(kind), role, ..ReservationInfo::default() })
+                .map(|(kind, role)| ReservationInfo {
+                    r#type: Some(kind),
+                    role,
+                    ..ReservationInfo::default()
+                })
                 .collect(),
             disk: is_set[4].then(|| persistence("v")),
             revocable: is_set[5].then_some(RevocableInfo {}),
