@@ -62,8 +62,10 @@ pub(crate) fn check(
     }
     let Some(remaining) = bargain.remaining.checked_sub(&wanted) else {
         return Err(format!(
-            "task_info.resources: task {} uses {wanted}, more than the {} that is left of its offers",
-            task.task_id.value, bargain.remaining
+            "task_info.resources: task {} uses {}, more than the {} that is left of its offers",
+            task.task_id.value,
+            wanted.unallocate(),
+            bargain.remaining.unallocate()
         ));
     };
     Ok(Checked { resources, executor, remaining })
