@@ -71,12 +71,7 @@ impl Error {
         path: impl Into<PathBuf>,
         source: impl Into<io::Error>,
     ) -> Self {
-        Self::Io {
-            operation,
-            path: path.into(),
-            data: None,
-            source: source.into(),
-        }
+        Self::Io { operation, path: path.into(), data: None, source: source.into() }
     }
 
     pub(crate) fn malformed(path: &Path, found: &str, expected: &'static str) -> Self {

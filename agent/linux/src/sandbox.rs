@@ -132,9 +132,8 @@ impl Sandbox {
         length: usize,
     ) -> Result<Chunk, SandboxError> {
         let (file, size) = self.open_file(relative)?;
-        let wanted = u64::try_from(length.min(MAX_READ))
-            .unwrap_or(0)
-            .min(size.saturating_sub(offset));
+        let wanted =
+            u64::try_from(length.min(MAX_READ)).unwrap_or(0).min(size.saturating_sub(offset));
         let mut data = vec![0; usize::try_from(wanted).unwrap_or(0)];
         let mut filled = 0;
         while let Some(rest) = data.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -206,9 +205,7 @@ impl Sandbox {
         let found = self.open_beneath(at, OFlags::PATH | OFlags::NOFOLLOW)?;
         let stat =
             rustix::fs::fstat(&found).map_err(|errno| self.failed("ask about", relative, errno))?;
-        let name = Path::new(relative)
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned());
+        let name = Path::new(relative).file_name().map(|name| name.to_string_lossy().into_owned());
         Ok(Entry::new(name.unwrap_or_default(), &stat))
     }
 
@@ -220,9 +217,7 @@ impl Sandbox {
 
     fn open_beneath(&self, relative: &str, flags: OFlags) -> Result<OwnedFd, SandboxError> {
         if relative.contains('\0') {
-            return Err(SandboxError::NotFound {
-                path: relative.replace('\0', "\u{fffd}"),
-            });
+            return Err(SandboxError::NotFound { path: relative.replace('\0', "\u{fffd}") });
         }
         let flags = flags | OFlags::CLOEXEC;
         // NO_SYMLINKS covers the last part of the path, too.
@@ -249,22 +244,13 @@ fn failed(operation: &'static str, relative: &str, sandbox: &Path, errno: Errno)
     match errno {
         Errno::NOENT | Errno::NAMETOOLONG => SandboxError::NotFound { path },
         // A file where a directory was expected on the way: nothing by that name exists.
-        Errno::NOTDIR => SandboxError::WrongKind {
-            path,
-            expected: "a directory",
-        },
+        Errno::NOTDIR => SandboxError::WrongKind { path, expected: "a directory" },
         Errno::XDEV | Errno::LOOP => SandboxError::Escapes { path },
         // A socket, or a FIFO opened for something else.
-        Errno::NXIO => SandboxError::WrongKind {
-            path,
-            expected: "a regular file",
-        },
-        errno => SandboxError::Io {
-            operation,
-            path,
-            sandbox: sandbox.to_owned(),
-            source: errno.into(),
-        },
+        Errno::NXIO => SandboxError::WrongKind { path, expected: "a regular file" },
+        errno => {
+            SandboxError::Io { operation, path, sandbox: sandbox.to_owned(), source: errno.into() }
+        }
     }
 }
 
@@ -316,13 +302,7 @@ mod tests {
     fn reads_pieces_and_tells_the_size() {
         let (_dir, sandbox) = sandbox();
         let read = |offset, length| sandbox.read_at("stdout", offset, length).unwrap();
-        assert_eq!(
-            read(0, 4),
-            Chunk {
-                data: b"0123".to_vec(),
-                size: 10
-            }
-        );
+        assert_eq!(read(0, 4), Chunk { data: b"0123".to_vec(), size: 10 });
         assert_eq!(read(8, usize::MAX).data, b"89");
         assert_eq!(read(10, 5).data, b"");
         assert_eq!(read(u64::MAX, 5).data, b"");
@@ -345,10 +325,7 @@ mod tests {
             "sub/../../secret",
         ] {
             let error = sandbox.read_at(path, 0, 10).unwrap_err();
-            assert!(
-                matches!(error, SandboxError::Escapes { .. }),
-                "{path}: {error}"
-            );
+            assert!(matches!(error, SandboxError::Escapes { .. }), "{path}: {error}");
         }
     }
 
@@ -361,10 +338,7 @@ mod tests {
             sandbox.read_at("sub/secret", 0, 1).unwrap_err(),
             SandboxError::Escapes { .. }
         ));
-        assert!(matches!(
-            sandbox.list("sub").unwrap_err(),
-            SandboxError::Escapes { .. }
-        ));
+        assert!(matches!(sandbox.list("sub").unwrap_err(), SandboxError::Escapes { .. }));
     }
 
     #[test]
@@ -379,10 +353,8 @@ mod tests {
             std::os::unix::net::UnixListener::bind(dir.path().join("box/socket")).unwrap();
         for path in ["fifo", "socket", "sub", ""] {
             let error = sandbox.read_at(path, 0, 1).unwrap_err();
-            let wanted = matches!(
-                error,
-                SandboxError::WrongKind { .. } | SandboxError::NotFound { .. }
-            );
+            let wanted =
+                matches!(error, SandboxError::WrongKind { .. } | SandboxError::NotFound { .. });
             assert!(wanted, "{path}: {error}");
         }
     }
@@ -392,10 +364,7 @@ mod tests {
         let (dir, sandbox) = sandbox();
         symlink("stdout", dir.path().join("box/latest")).unwrap();
         let entries = sandbox.list("").unwrap();
-        let seen: Vec<_> = entries
-            .iter()
-            .map(|entry| (entry.name.as_str(), entry.kind))
-            .collect();
+        let seen: Vec<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.kind)).collect();
         assert_eq!(
             seen,
             [
@@ -406,14 +375,8 @@ mod tests {
         );
         assert_eq!(entries.get(1).unwrap().size, 10);
         assert!(entries.get(1).unwrap().modified_secs > 0);
-        assert!(matches!(
-            sandbox.list("none").unwrap_err(),
-            SandboxError::NotFound { .. }
-        ));
-        assert!(matches!(
-            sandbox.list("stdout").unwrap_err(),
-            SandboxError::WrongKind { .. }
-        ));
+        assert!(matches!(sandbox.list("none").unwrap_err(), SandboxError::NotFound { .. }));
+        assert!(matches!(sandbox.list("stdout").unwrap_err(), SandboxError::WrongKind { .. }));
         assert_eq!(sandbox.stat("stdout").unwrap().size, 10);
         assert_eq!(sandbox.stat("").unwrap().kind, EntryKind::Directory);
     }

@@ -66,22 +66,16 @@ impl User {
     /// # Errors
     /// [`UserError`].
     pub fn by_name(name: &str) -> Result<Self, UserError> {
-        let invalid = || UserError::Invalid {
-            name: name.to_owned(),
-        };
-        let failed = |errno: nix::Error| UserError::Lookup {
-            name: name.to_owned(),
-            source: errno.into(),
-        };
+        let invalid = || UserError::Invalid { name: name.to_owned() };
+        let failed =
+            |errno: nix::Error| UserError::Lookup { name: name.to_owned(), source: errno.into() };
         if name.is_empty() {
             return Err(invalid());
         }
         let c_name = CString::new(name).map_err(|_| invalid())?;
         let entry = nix::unistd::User::from_name(name)
             .map_err(failed)?
-            .ok_or_else(|| UserError::Unknown {
-                name: name.to_owned(),
-            })?;
+            .ok_or_else(|| UserError::Unknown { name: name.to_owned() })?;
         let groups = nix::unistd::getgrouplist(&c_name, entry.gid).map_err(failed)?;
         Ok(Self {
             name: entry.name,
@@ -129,17 +123,8 @@ mod tests {
     #[test]
     fn an_unknown_user_is_named_in_the_error() {
         let error = User::by_name("no-such-user-here").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            r#"user "no-such-user-here" does not exist on this machine"#
-        );
-        assert!(matches!(
-            User::by_name("").unwrap_err(),
-            UserError::Invalid { .. }
-        ));
-        assert!(matches!(
-            User::by_name("a\0b").unwrap_err(),
-            UserError::Invalid { .. }
-        ));
+        assert_eq!(error.to_string(), r#"user "no-such-user-here" does not exist on this machine"#);
+        assert!(matches!(User::by_name("").unwrap_err(), UserError::Invalid { .. }));
+        assert!(matches!(User::by_name("a\0b").unwrap_err(), UserError::Invalid { .. }));
     }
 }

@@ -41,10 +41,7 @@ pub struct V2Hierarchy {
 /// # Errors
 /// When `/proc/self/mountinfo` or `cgroup.controllers` cannot be read.
 pub fn detect() -> Result<Option<Hierarchies>> {
-    detect_in(
-        &file::read(Path::new("/proc/self/mountinfo"))?,
-        Path::new(UNIFIED),
-    )
+    detect_in(&file::read(Path::new("/proc/self/mountinfo"))?, Path::new(UNIFIED))
 }
 
 /// [`detect`] on the given text of a `mountinfo` file, with `unified` as the place where version 2 counts.
@@ -60,14 +57,9 @@ pub fn detect_in(mountinfo: &str, unified: &Path) -> Result<Option<Hierarchies>>
             }
             "cgroup" => {
                 // Only a hierarchy's own root is of use; a bind mount of a part of it shows paths we cannot relate.
-                for controller in mount
-                    .options
-                    .split(',')
-                    .filter(|option| is_controller(option))
-                {
+                for controller in mount.options.split(',').filter(|option| is_controller(option)) {
                     // A hierarchy may be mounted twice; the first mount is as good as any.
-                    v1.entry(controller.to_owned())
-                        .or_insert_with(|| mount.point.clone());
+                    v1.entry(controller.to_owned()).or_insert_with(|| mount.point.clone());
                 }
             }
             _ => {}
@@ -79,9 +71,7 @@ pub fn detect_in(mountinfo: &str, unified: &Path) -> Result<Option<Hierarchies>>
 impl V1Hierarchies {
     /// Hierarchies at chosen places (tests, or an operator's `--cgroups_hierarchy`).
     pub fn at(mounts: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
-        Self {
-            mounts: mounts.into_iter().collect(),
-        }
+        Self { mounts: mounts.into_iter().collect() }
     }
 
     /// The names of all controllers that are mounted.
@@ -100,13 +90,10 @@ impl V1Hierarchies {
     /// # Errors
     /// [`Error::NoController`] when it is not.
     pub fn mount_of(&self, controller: &str) -> Result<&Path> {
-        self.mounts
-            .get(controller)
-            .map(PathBuf::as_path)
-            .ok_or_else(|| Error::NoController {
-                controller: controller.to_owned(),
-                available: self.controllers().collect::<Vec<_>>().join(", "),
-            })
+        self.mounts.get(controller).map(PathBuf::as_path).ok_or_else(|| Error::NoController {
+            controller: controller.to_owned(),
+            available: self.controllers().collect::<Vec<_>>().join(", "),
+        })
     }
 
     /// The cgroup `relative` (for example `mezzo/container-id`) in the hierarchy of one controller.
@@ -172,11 +159,7 @@ impl<'a> Mount<'a> {
         let mut after = after.split(' ');
         let kind = after.next()?;
         let options = after.nth(1)?;
-        (root == "/").then(|| Self {
-            point: PathBuf::from(unescape(point)),
-            kind,
-            options,
-        })
+        (root == "/").then(|| Self { point: PathBuf::from(unescape(point)), kind, options })
     }
 }
 
@@ -202,9 +185,7 @@ fn unescape(text: &str) -> String {
     while let Some(at) = rest.find('\\') {
         let (plain, escaped) = rest.split_at(at);
         out.push_str(plain);
-        let code = escaped
-            .get(1..4)
-            .and_then(|octal| u8::from_str_radix(octal, 8).ok());
+        let code = escaped.get(1..4).and_then(|octal| u8::from_str_radix(octal, 8).ok());
         match code {
             Some(code) => {
                 out.push(char::from(code));
@@ -239,21 +220,12 @@ mod tests {
         let Some(Hierarchies::V1(found)) = detect_in(HYBRID, Path::new(UNIFIED)).unwrap() else {
             unreachable!()
         };
-        assert_eq!(
-            found.controllers().collect::<Vec<_>>(),
-            ["cpu", "cpuacct", "memory"]
-        );
-        assert_eq!(
-            found.mount_of("cpuacct").unwrap(),
-            Path::new("/sys/fs/cgroup/cpu,cpuacct")
-        );
+        assert_eq!(found.controllers().collect::<Vec<_>>(), ["cpu", "cpuacct", "memory"]);
+        assert_eq!(found.mount_of("cpuacct").unwrap(), Path::new("/sys/fs/cgroup/cpu,cpuacct"));
         let distinct = found.distinct(&["cpu", "cpuacct", "memory"]).unwrap();
         assert_eq!(
             distinct,
-            [
-                Path::new("/sys/fs/cgroup/cpu,cpuacct"),
-                Path::new("/sys/fs/cgroup/memory")
-            ]
+            [Path::new("/sys/fs/cgroup/cpu,cpuacct"), Path::new("/sys/fs/cgroup/memory")]
         );
         assert_eq!(
             found.cgroup("memory", "mezzo/c1").unwrap().path(),
@@ -276,11 +248,7 @@ mod tests {
     #[test]
     fn cgroup2_at_the_top_counts_as_v2() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(
-            dir.path().join("cgroup.controllers"),
-            "cpuset cpu memory pids\n",
-        )
-        .unwrap();
+        std::fs::write(dir.path().join("cgroup.controllers"), "cpuset cpu memory pids\n").unwrap();
         let text = format!(
             "30 23 0:26 / {} rw shared:4 - cgroup2 cgroup2 rw,nsdelegate\n",
             dir.path().display()
@@ -289,10 +257,7 @@ mod tests {
             unreachable!()
         };
         assert_eq!(found.controllers, ["cpuset", "cpu", "memory", "pids"]);
-        assert_eq!(
-            found.cgroup("mezzo").unwrap().path(),
-            dir.path().join("mezzo")
-        );
+        assert_eq!(found.cgroup("mezzo").unwrap().path(), dir.path().join("mezzo"));
     }
 
     #[test]

@@ -31,17 +31,12 @@ impl FlatKeyed {
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<u64> {
-        self.entries
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| *value)
+        self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
     }
 
     /// All lines in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.entries
-            .iter()
-            .map(|(key, value)| (key.as_str(), *value))
+        self.entries.iter().map(|(key, value)| (key.as_str(), *value))
     }
 }
 

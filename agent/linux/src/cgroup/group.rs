@@ -24,9 +24,8 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Invalid`] when `relative` is empty, absolute, or contains `.` or `..`.
     pub fn below(root: &Path, relative: &str) -> Result<Self> {
-        let plain = Path::new(relative)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)));
+        let plain =
+            Path::new(relative).components().all(|part| matches!(part, Component::Normal(_)));
         if relative.is_empty() || !plain || relative.contains(['\n', '\0']) {
             return Err(Error::Invalid {
                 what: "cgroup name",
@@ -34,9 +33,7 @@ impl Cgroup {
                 expected: "a relative path without \".\", \"..\" or line breaks",
             });
         }
-        Ok(Self {
-            path: root.join(relative),
-        })
+        Ok(Self { path: root.join(relative) })
     }
 
     /// The directory.
@@ -48,10 +45,7 @@ impl Cgroup {
     /// The last part of the path.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default()
+        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
     /// A cgroup inside this one.
@@ -271,9 +265,8 @@ impl Cgroup {
         let text = file::read(&path)?;
         let mut pids = Vec::new();
         for line in text.split_ascii_whitespace() {
-            let pid: i32 = line
-                .parse()
-                .map_err(|_| Error::malformed(&path, line, "a pid per line"))?;
+            let pid: i32 =
+                line.parse().map_err(|_| Error::malformed(&path, line, "a pid per line"))?;
             // Zero stands for a process outside our pid namespace; as an argument of kill(2) it would be ourselves.
             if pid > 0 {
                 pids.push(pid);
@@ -285,10 +278,7 @@ impl Cgroup {
 
 fn is_busy(error: &io::Error) -> bool {
     // ENOTEMPTY: a child was made between listing and removing.
-    matches!(
-        error.raw_os_error(),
-        Some(nix::libc::EBUSY | nix::libc::ENOTEMPTY | nix::libc::EINTR)
-    )
+    matches!(error.raw_os_error(), Some(nix::libc::EBUSY | nix::libc::ENOTEMPTY | nix::libc::EINTR))
 }
 
 #[cfg(test)]
@@ -299,10 +289,7 @@ mod tests {
     #[test]
     fn names_that_leave_the_root_are_refused() {
         for bad in ["", "/etc", "../x", "a/../../x", ".", "a\nb"] {
-            assert!(
-                Cgroup::below(Path::new("/sys/fs/cgroup/cpu"), bad).is_err(),
-                "{bad:?}"
-            );
+            assert!(Cgroup::below(Path::new("/sys/fs/cgroup/cpu"), bad).is_err(), "{bad:?}");
         }
         let good = Cgroup::below(Path::new("/sys/fs/cgroup/cpu"), "mezzo/c-1/mezzo/n").unwrap();
         assert_eq!(good.name(), "n");
@@ -313,10 +300,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cgroup = Cgroup::below(dir.path(), "c1").unwrap();
         cgroup.create().unwrap();
-        assert_eq!(
-            cgroup.create().unwrap_err().io_kind(),
-            Some(io::ErrorKind::AlreadyExists)
-        );
+        assert_eq!(cgroup.create().unwrap_err().io_kind(), Some(io::ErrorKind::AlreadyExists));
         cgroup.child("mezzo/nested").unwrap().create_all().unwrap();
         assert_eq!(cgroup.tree().unwrap().len(), 3);
         cgroup.remove(Duration::ZERO).unwrap();
@@ -342,20 +326,14 @@ mod tests {
         fs::write(dir.path().join("cgroup.procs"), "1\n0\n22\n").unwrap();
         assert_eq!(cgroup.procs().unwrap(), [1, 22]);
         fs::write(dir.path().join("cgroup.procs"), "1\nx\n").unwrap();
-        assert!(matches!(
-            cgroup.procs().unwrap_err(),
-            Error::Malformed { .. }
-        ));
+        assert!(matches!(cgroup.procs().unwrap_err(), Error::Malformed { .. }));
     }
 
     #[test]
     fn attach_refuses_pid_zero_and_a_missing_file_is_not_created() {
         let dir = tempfile::tempdir().unwrap();
         let cgroup = Cgroup::new(dir.path());
-        assert!(matches!(
-            cgroup.attach(0).unwrap_err(),
-            Error::Invalid { .. }
-        ));
+        assert!(matches!(cgroup.attach(0).unwrap_err(), Error::Invalid { .. }));
         assert!(cgroup.attach(7).unwrap_err().is_not_found());
         assert!(!cgroup.has("cgroup.procs"));
     }

@@ -88,21 +88,14 @@ mod tests {
     fn a_cgroup_that_holds_the_caller_is_not_killed() {
         let dir = holding(&format!("{}\n", std::process::id()));
         let error = Cgroup::new(dir.path()).kill(Duration::ZERO).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("one that the calling process is not in"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("one that the calling process is not in"), "{error}");
     }
 
     #[test]
     fn who_survives_is_told() {
         // A pid beyond what any kernel gives out: killing it changes nothing, as with a process that cannot die.
         let dir = holding("2147483647\n");
-        let error = Cgroup::new(dir.path())
-            .kill(Duration::from_millis(3))
-            .unwrap_err();
+        let error = Cgroup::new(dir.path()).kill(Duration::from_millis(3)).unwrap_err();
         assert!(
             error
                 .to_string()
@@ -116,10 +109,7 @@ mod tests {
         let dir = holding("2147483647\n");
         std::fs::write(dir.path().join("cgroup.kill"), "").unwrap();
         Cgroup::new(dir.path()).kill(Duration::ZERO).unwrap_err();
-        assert_eq!(
-            std::fs::read_to_string(dir.path().join("cgroup.kill")).unwrap(),
-            "1"
-        );
+        assert_eq!(std::fs::read_to_string(dir.path().join("cgroup.kill")).unwrap(), "1");
     }
 
     #[test]

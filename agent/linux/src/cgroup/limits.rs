@@ -37,11 +37,7 @@ pub fn cpu_quota(cpus: f64) -> CpuQuota {
         return CpuQuota::Unlimited;
     }
     // A million cpus is more than any machine has and far below what a Duration can hold.
-    let cpus = if cpus.is_nan() {
-        0.0
-    } else {
-        cpus.clamp(0.0, 1e6)
-    };
+    let cpus = if cpus.is_nan() { 0.0 } else { cpus.clamp(0.0, 1e6) };
     CpuQuota::At(CPU_PERIOD.mul_f64(cpus).max(MIN_CPU_QUOTA))
 }
 

@@ -67,9 +67,7 @@ impl OomWatch {
         let mut watch = Self {
             wakeup,
             cgroup: cgroup.clone(),
-            source: Source::Eventfd {
-                _oom_control: control,
-            },
+            source: Source::Eventfd { _oom_control: control },
             seen: Counters::default(),
         };
         watch.seen = watch.counters()?;
@@ -115,11 +113,7 @@ impl OomWatch {
             Source::Eventfd { .. } => (woken && self.cgroup.exists()) || now.killed > before.killed,
             Source::Inotify => now.oom > before.oom || now.killed > before.killed,
         };
-        Ok(if happened {
-            OomEvent::OutOfMemory { killed: now.killed }
-        } else {
-            OomEvent::Nothing
-        })
+        Ok(if happened { OomEvent::OutOfMemory { killed: now.killed } } else { OomEvent::Nothing })
     }
 
     /// The cgroup being watched.

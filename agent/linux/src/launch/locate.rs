@@ -14,20 +14,13 @@ pub const LAUNCHER: &str = "mezzo-launcher";
 pub fn find_launcher() -> io::Result<PathBuf> {
     let executable = std::env::current_exe()?;
     let places = places(&executable);
-    places
-        .iter()
-        .find(|place| place.is_file())
-        .cloned()
-        .ok_or_else(|| {
-            let looked: Vec<_> = places
-                .iter()
-                .map(|place| place.display().to_string())
-                .collect();
-            io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("no {LAUNCHER} at any of: {}", looked.join(", ")),
-            )
-        })
+    places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| {
+        let looked: Vec<_> = places.iter().map(|place| place.display().to_string()).collect();
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("no {LAUNCHER} at any of: {}", looked.join(", ")),
+        )
+    })
 }
 
 fn places(executable: &Path) -> Vec<PathBuf> {

@@ -15,9 +15,7 @@ pub fn read_status_file(path: &Path) -> Result<Option<WaitStatus>> {
     let Some(text) = file::read_if_exists(path)? else {
         return Ok(None);
     };
-    text.parse()
-        .map(Some)
-        .map_err(|_| Error::malformed(path, &text, "a wait status in decimal"))
+    text.parse().map(Some).map_err(|_| Error::malformed(path, &text, "a wait status in decimal"))
 }
 
 /// The program's own process; `None` while there is no such file.
@@ -29,14 +27,9 @@ pub fn read_pid_file(path: &Path) -> Result<Option<ProcessId>> {
         return Ok(None);
     };
     let parsed = text.trim().split_once(' ').and_then(|(pid, start)| {
-        Some(ProcessId {
-            pid: pid.parse().ok()?,
-            start_time: start.parse().ok()?,
-        })
+        Some(ProcessId { pid: pid.parse().ok()?, start_time: start.parse().ok()? })
     });
-    parsed
-        .map(Some)
-        .ok_or_else(|| Error::malformed(path, &text, "\"PID START\""))
+    parsed.map(Some).ok_or_else(|| Error::malformed(path, &text, "\"PID START\""))
 }
 
 /// Writes a file so that a reader sees all of it or nothing. Not synced: after a power cut another boot begins, in which
@@ -60,21 +53,12 @@ mod tests {
         let path = dir.path().join("status");
         assert_eq!(read_status_file(&path).unwrap(), None);
         write_atomically(&path, "768\n").unwrap();
-        assert_eq!(
-            read_status_file(&path).unwrap(),
-            Some(WaitStatus::exited(3))
-        );
+        assert_eq!(read_status_file(&path).unwrap(), Some(WaitStatus::exited(3)));
         assert!(read_pid_file(&path).is_err());
         write_atomically(&path, "").unwrap();
         assert!(read_status_file(&path).is_err());
         write_atomically(&path, "17 4242\n").unwrap();
-        assert_eq!(
-            read_pid_file(&path).unwrap(),
-            Some(ProcessId {
-                pid: 17,
-                start_time: 4242
-            })
-        );
+        assert_eq!(read_pid_file(&path).unwrap(), Some(ProcessId { pid: 17, start_time: 4242 }));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use super::{LaunchSpec, SpecError};
 use crate::process::{ProcessError, ProcessHandle, ProcessId, Signal};
@@ -78,9 +79,7 @@ pub fn spawn(
 ) -> Result<SpawnedLauncher, LaunchError> {
     spec.validate()?;
     let json = serde_json::to_vec(spec).map_err(LaunchError::Encode)?;
-    let length = u32::try_from(json.len())
-        .ok()
-        .filter(|_| json.len() <= MAX_SPEC_BYTES);
+    let length = u32::try_from(json.len()).ok().filter(|_| json.len() <= MAX_SPEC_BYTES);
     let length = length.ok_or(LaunchError::TooLong { found: json.len() })?;
     let mut message = length.to_le_bytes().to_vec();
     message.extend(json);
@@ -92,17 +91,11 @@ pub fn spawn(
         .stdout(stdout)
         .stderr(stderr)
         .spawn()
-        .map_err(|source| LaunchError::Spawn {
-            path: launcher.to_owned(),
-            source,
-        })?;
+        .map_err(|source| LaunchError::Spawn { path: launcher.to_owned(), source })?;
     let pid = pid_of(&child);
     // From here on dropping cleans up. A child of ours keeps its pid until it is reaped, so opening it cannot go wrong by
     // pid reuse.
-    let mut spawned = SpawnedLauncher {
-        child,
-        process: None,
-    };
+    let mut spawned = SpawnedLauncher { child, process: None };
     spawned.process = ProcessHandle::open(pid)?;
     spawned.tell(&message, "spec")?;
     Ok(spawned)
@@ -127,27 +120,29 @@ impl SpawnedLauncher {
     /// # Errors
     /// [`LaunchError::Handover`] when the launcher has died meanwhile (it is reaped then).
     pub fn go(mut self) -> Result<ProcessHandle, LaunchError> {
+        // The pipe alone does not tell: for an instant another child that is just being spawned may hold its other end.
+        let process = self.process.as_ref();
+        if process.is_none_or(|process| process.wait_ended(Some(Duration::ZERO)).unwrap_or(true)) {
+            let (pid, source) = (pid_of(&self.child), io::ErrorKind::BrokenPipe.into());
+            return Err(LaunchError::Handover { pid, what: "go", source });
+        }
         self.tell(&[GO], "go")?;
         // The end of its input means nothing to a launcher that runs.
         drop(self.child.stdin.take());
-        self.process.take().ok_or_else(|| {
-            ProcessError::InvalidPid {
-                pid: pid_of(&self.child),
-            }
-            .into()
-        })
+        self.process
+            .take()
+            .ok_or_else(|| ProcessError::InvalidPid { pid: pid_of(&self.child) }.into())
     }
 
     fn tell(&mut self, message: &[u8], what: &'static str) -> Result<(), LaunchError> {
         let pid = pid_of(&self.child);
-        let stdin = self
-            .child
-            .stdin
-            .as_mut()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe));
-        stdin
-            .and_then(|stdin| stdin.write_all(message))
-            .map_err(|source| LaunchError::Handover { pid, what, source })
+        let stdin =
+            self.child.stdin.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe));
+        stdin.and_then(|stdin| stdin.write_all(message)).map_err(|source| LaunchError::Handover {
+            pid,
+            what,
+            source,
+        })
     }
 }
 

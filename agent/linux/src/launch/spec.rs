@@ -74,20 +74,10 @@ pub struct Namespaces {
 
 impl Namespaces {
     /// None at all: works as any user.
-    pub const NONE: Self = Self {
-        pid: false,
-        mount: false,
-        ipc: false,
-        uts: false,
-        network: false,
-        cgroup: false,
-    };
+    pub const NONE: Self =
+        Self { pid: false, mount: false, ipc: false, uts: false, network: false, cgroup: false };
     /// What every container gets when the agent is root.
-    pub const PID_AND_MOUNT: Self = Self {
-        pid: true,
-        mount: true,
-        ..Self::NONE
-    };
+    pub const PID_AND_MOUNT: Self = Self { pid: true, mount: true, ..Self::NONE };
 
     /// True when any is asked for (then root is needed).
     #[must_use]
@@ -184,10 +174,7 @@ pub struct Rlimit {
 }
 
 /// What is limited, named as in `setrlimit(2)`.
-#[allow(
-    missing_docs,
-    reason = "the names are those of setrlimit(2), which explains each"
-)]
+#[allow(missing_docs, reason = "the names are those of setrlimit(2), which explains each")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RlimitKind {
@@ -254,10 +241,7 @@ impl LaunchSpec {
 
     /// `sh -c COMMAND`.
     pub fn shell(command: impl Into<String>) -> Self {
-        Self::new(
-            "/bin/sh",
-            ["sh".to_owned(), "-c".to_owned(), command.into()],
-        )
+        Self::new("/bin/sh", ["sh".to_owned(), "-c".to_owned(), command.into()])
     }
 
     /// Checks what can be checked without trying.
@@ -266,18 +250,8 @@ impl LaunchSpec {
     /// The first field that is wrong.
     pub fn validate(&self) -> Result<(), SpecError> {
         text("program", &self.program)?;
-        require(
-            !self.program.is_empty(),
-            "program",
-            &self.program,
-            "a path or a name",
-        )?;
-        require(
-            !self.argv.is_empty(),
-            "argv",
-            "",
-            "at least the zeroth argument",
-        )?;
+        require(!self.program.is_empty(), "program", &self.program, "a path or a name")?;
+        require(!self.argv.is_empty(), "argv", "", "at least the zeroth argument")?;
         for (number, argument) in self.argv.iter().enumerate() {
             text(&format!("argv[{number}]"), argument)?;
         }
@@ -285,34 +259,16 @@ impl LaunchSpec {
             let field = format!("env[{number}]");
             text(&field, name)?;
             text(&field, value)?;
-            require(
-                !name.is_empty() && !name.contains('='),
-                &field,
-                name,
-                "a name without '='",
-            )?;
+            require(!name.is_empty() && !name.contains('='), &field, name, "a name without '='")?;
         }
         for rlimit in &self.rlimits {
-            let (soft, hard) = (
-                rlimit.soft.unwrap_or(u64::MAX),
-                rlimit.hard.unwrap_or(u64::MAX),
-            );
-            require(
-                soft <= hard,
-                "rlimits",
-                &format!("{rlimit:?}"),
-                "soft not above hard",
-            )?;
+            let (soft, hard) = (rlimit.soft.unwrap_or(u64::MAX), rlimit.hard.unwrap_or(u64::MAX));
+            require(soft <= hard, "rlimits", &format!("{rlimit:?}"), "soft not above hard")?;
         }
         for mount in &self.mounts {
             let target = mount.target.display().to_string();
             text("mounts target", &target)?;
-            require(
-                mount.target.is_absolute(),
-                "mounts target",
-                &target,
-                "an absolute path",
-            )?;
+            require(mount.target.is_absolute(), "mounts target", &target, "an absolute path")?;
         }
         let needs_mount = self.mount_proc || !self.mounts.is_empty();
         require(
@@ -342,35 +298,21 @@ impl LaunchSpec {
             )?;
         }
         if let Some(umask) = self.umask {
-            require(
-                umask <= 0o777,
-                "umask",
-                &format!("{umask:o}"),
-                "at most 777 (octal)",
-            )?;
+            require(umask <= 0o777, "umask", &format!("{umask:o}"), "at most 777 (octal)")?;
         }
         Ok(())
     }
 }
 
 fn text(field: &str, value: &str) -> Result<(), SpecError> {
-    require(
-        !value.contains('\0'),
-        field,
-        value,
-        "text without NUL characters",
-    )
+    require(!value.contains('\0'), field, value, "text without NUL characters")
 }
 
 fn require(good: bool, field: &str, found: &str, expected: &'static str) -> Result<(), SpecError> {
     if good {
         Ok(())
     } else {
-        Err(SpecError {
-            field: field.to_owned(),
-            found: found.to_owned(),
-            expected,
-        })
+        Err(SpecError { field: field.to_owned(), found: found.to_owned(), expected })
     }
 }
 
@@ -383,16 +325,8 @@ mod tests {
     fn round_trips_through_json() {
         let mut spec = LaunchSpec::shell("exit 0");
         spec.env.push(("A".into(), "ü\n".into()));
-        spec.user = Some(Credentials {
-            uid: 1,
-            gid: 2,
-            groups: vec![3],
-        });
-        spec.rlimits.push(Rlimit {
-            kind: RlimitKind::Nofile,
-            soft: Some(10),
-            hard: None,
-        });
+        spec.user = Some(Credentials { uid: 1, gid: 2, groups: vec![3] });
+        spec.rlimits.push(Rlimit { kind: RlimitKind::Nofile, soft: Some(10), hard: None });
         spec.namespaces = Namespaces::PID_AND_MOUNT;
         spec.mounts.push(MountSpec::bind_read_only("/a", "/b"));
         spec.stdout = Stream::File("/x".into());
@@ -414,22 +348,12 @@ mod tests {
         assert_eq!(check(&|spec| spec.program.clear()), "program");
         assert_eq!(check(&|spec| spec.argv.clear()), "argv");
         assert_eq!(check(&|spec| spec.argv.push("a\0".into())), "argv[3]");
-        assert_eq!(
-            check(&|spec| spec.env.push(("A=".into(), "1".into()))),
-            "env[0]"
-        );
+        assert_eq!(check(&|spec| spec.env.push(("A=".into(), "1".into()))), "env[0]");
         assert_eq!(check(&|spec| spec.mount_proc = true), "mounts");
         assert_eq!(check(&|spec| spec.init = true), "init");
         assert_eq!(check(&|spec| spec.hostname = Some("x".into())), "hostname");
-        assert_eq!(
-            check(&|spec| spec.oom_score_adj = Some(2000)),
-            "oom_score_adj"
-        );
-        let limit = Rlimit {
-            kind: RlimitKind::Core,
-            soft: None,
-            hard: Some(1),
-        };
+        assert_eq!(check(&|spec| spec.oom_score_adj = Some(2000)), "oom_score_adj");
+        let limit = Rlimit { kind: RlimitKind::Core, soft: None, hard: Some(1) };
         assert_eq!(check(&|spec| spec.rlimits.push(limit)), "rlimits");
     }
 }

@@ -60,11 +60,8 @@ pub(super) fn kill_the_rest() {
             Err(_) => return,
             Ok(None) => {}
         }
-        for pid in Procfs::default()
-            .children(us)
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(Pid::from_raw)
+        for pid in
+            Procfs::default().children(us).unwrap_or_default().into_iter().filter_map(Pid::from_raw)
         {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }

@@ -65,26 +65,21 @@ fn execute(path: &Path, argv: &[CString], envp: &[CString]) -> Errno {
 
 fn explain(name: &str, errno: Errno) -> (String, u8) {
     match errno {
-        Errno::ENOENT if name.contains('/') && Path::new(name).exists() => (
-            "the interpreter that it names was not found".to_owned(),
-            EXIT_NOT_EXECUTABLE,
-        ),
+        Errno::ENOENT if name.contains('/') && Path::new(name).exists() => {
+            ("the interpreter that it names was not found".to_owned(), EXIT_NOT_EXECUTABLE)
+        }
         Errno::ENOENT | Errno::ENOTDIR if name.contains('/') => {
             ("there is no such file".to_owned(), EXIT_NOT_FOUND)
         }
         Errno::ENOENT | Errno::ENOTDIR => ("not found in PATH".to_owned(), EXIT_NOT_FOUND),
-        Errno::EACCES => (
-            "permission denied (is it an executable file?)".to_owned(),
-            EXIT_NOT_EXECUTABLE,
-        ),
+        Errno::EACCES => {
+            ("permission denied (is it an executable file?)".to_owned(), EXIT_NOT_EXECUTABLE)
+        }
         Errno::ENOEXEC => (
             "not a program of this machine (is a #! line missing?)".to_owned(),
             EXIT_NOT_EXECUTABLE,
         ),
-        Errno::E2BIG => (
-            "arguments and environment are too long".to_owned(),
-            EXIT_NOT_EXECUTABLE,
-        ),
+        Errno::E2BIG => ("arguments and environment are too long".to_owned(), EXIT_NOT_EXECUTABLE),
         other => (other.desc().to_owned(), EXIT_NOT_EXECUTABLE),
     }
 }
@@ -103,10 +98,7 @@ fn environment(entries: &[(String, String)]) -> Vec<String> {
 }
 
 fn c_strings<S: AsRef<OsStr>>(texts: &[S]) -> Option<Vec<CString>> {
-    texts
-        .iter()
-        .map(|text| CString::new(text.as_ref().as_bytes()).ok())
-        .collect()
+    texts.iter().map(|text| CString::new(text.as_ref().as_bytes()).ok()).collect()
 }
 
 #[cfg(test)]
@@ -122,10 +114,7 @@ mod tests {
 
     #[test]
     fn every_reason_is_a_sentence_with_the_right_code() {
-        assert_eq!(
-            explain("x", Errno::ENOENT),
-            ("not found in PATH".to_owned(), EXIT_NOT_FOUND)
-        );
+        assert_eq!(explain("x", Errno::ENOENT), ("not found in PATH".to_owned(), EXIT_NOT_FOUND));
         assert_eq!(explain("/no/x", Errno::ENOENT).1, EXIT_NOT_FOUND);
         assert_eq!(explain("/etc/passwd", Errno::ENOENT).1, EXIT_NOT_EXECUTABLE);
         assert_eq!(explain("/etc/passwd", Errno::EACCES).1, EXIT_NOT_EXECUTABLE);

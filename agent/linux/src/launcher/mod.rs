@@ -82,15 +82,10 @@ fn launch() -> Result<Ended, Failure> {
     drop(to_us);
     if let Some(path) = &spec.pid_file {
         // The child is not reaped yet, so it is certainly there.
-        let id = ProcessId::of(child).ok().flatten().unwrap_or(ProcessId {
-            pid: child,
-            start_time: 0,
-        });
+        let id =
+            ProcessId::of(child).ok().flatten().unwrap_or(ProcessId { pid: child, start_time: 0 });
         if let Err(error) = write_atomically(path, &format!("{} {}\n", id.pid, id.start_time)) {
-            say(&format!(
-                "cannot write the pid file {}: {error}",
-                path.display()
-            ));
+            say(&format!("cannot write the pid file {}: {error}", path.display()));
         }
     }
     let seen = attend::until_the_end(child);
@@ -102,10 +97,7 @@ fn launch() -> Result<Ended, Failure> {
     if let Some(path) = &spec.status_file
         && let Err(error) = write_atomically(path, &format!("{}\n", status.raw()))
     {
-        say(&format!(
-            "cannot write the status file {}: {error}",
-            path.display()
-        ));
+        say(&format!("cannot write the status file {}: {error}", path.display()));
     }
     attend::kill_the_rest();
     Ok(Ended::With(status))
@@ -142,10 +134,7 @@ fn read_go(input: &mut impl Read) -> Result<bool, Failure> {
     if byte == [GO] {
         Ok(true)
     } else {
-        Err(format!(
-            "expected the byte {GO} after the launch spec, found {}",
-            byte[0]
-        ))
+        Err(format!("expected the byte {GO} after the launch spec, found {}", byte[0]))
     }
 }
 
@@ -188,15 +177,9 @@ mod tests {
 
     #[test]
     fn garbage_is_refused_without_reading_it_all() {
+        assert!(read_spec(&mut [0xff; 4].as_slice()).unwrap_err().contains("at most"));
         assert!(
-            read_spec(&mut [0xff; 4].as_slice())
-                .unwrap_err()
-                .contains("at most")
-        );
-        assert!(
-            read_spec(&mut framed(b"{}").as_slice())
-                .unwrap_err()
-                .contains("cannot be understood")
+            read_spec(&mut framed(b"{}").as_slice()).unwrap_err().contains("cannot be understood")
         );
         let deep = "[".repeat(100_000);
         assert!(read_spec(&mut framed(deep.as_bytes()).as_slice()).is_err());

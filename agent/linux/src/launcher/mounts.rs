@@ -23,14 +23,8 @@ pub(super) fn make_all(spec: &LaunchSpec) -> Result<(), Failure> {
         Propagation::FromHost => MsFlags::MS_SLAVE,
         Propagation::Private => MsFlags::MS_PRIVATE,
     };
-    call(
-        None,
-        Path::new("/"),
-        None,
-        MsFlags::MS_REC | propagation,
-        None,
-    )
-    .map_err(|errno| format!("cannot separate the mounts from the host's: {errno}"))?;
+    call(None, Path::new("/"), None, MsFlags::MS_REC | propagation, None)
+        .map_err(|errno| format!("cannot separate the mounts from the host's: {errno}"))?;
     spec.mounts.iter().try_for_each(make)?;
     if spec.mount_proc {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
@@ -42,26 +36,13 @@ pub(super) fn make_all(spec: &LaunchSpec) -> Result<(), Failure> {
 
 fn make(mount: &MountSpec) -> Result<(), Failure> {
     let failed = |errno: nix::Error| {
-        let source = mount
-            .source
-            .as_deref()
-            .or(mount.kind.as_deref())
-            .unwrap_or("nothing");
-        format!(
-            "cannot mount {source} at {}: {errno}",
-            mount.target.display()
-        )
+        let source = mount.source.as_deref().or(mount.kind.as_deref()).unwrap_or("nothing");
+        format!("cannot mount {source} at {}: {errno}", mount.target.display())
     };
     let flags = MsFlags::from_bits_retain(mount.flags);
     let (kind, source) = (mount.kind.as_deref(), mount.source.as_deref());
-    call(
-        source,
-        &pin(&mount.target)?.path,
-        kind,
-        flags,
-        mount.options.as_deref(),
-    )
-    .map_err(failed)?;
+    call(source, &pin(&mount.target)?.path, kind, flags, mount.options.as_deref())
+        .map_err(failed)?;
     // The kernel ignores all other flags when it makes a bind mount; they need a second call, on the new mount.
     let extra = flags & CHANGEABLE;
     if flags.contains(MsFlags::MS_BIND) && !flags.contains(MsFlags::MS_REMOUNT) && !extra.is_empty()
@@ -82,28 +63,17 @@ struct Pinned {
 /// otherwise swap it for a link between check and mount.
 fn pin(target: &Path) -> Result<Pinned, Failure> {
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let held = rustix::fs::openat2(
-        CWD,
-        target,
-        OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-        resolve,
-    )
-    .map_err(|errno| {
-        let hint = if errno == rustix::io::Errno::LOOP {
-            " (it may not pass a symbolic link)"
-        } else {
-            ""
-        };
-        format!(
-            "cannot use the mount target {}: {errno}{hint}",
-            target.display()
-        )
-    })?;
-    Ok(Pinned {
-        path: format!("/proc/self/fd/{}", held.as_raw_fd()).into(),
-        _held: held,
-    })
+    let held =
+        rustix::fs::openat2(CWD, target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+            .map_err(|errno| {
+                let hint = if errno == rustix::io::Errno::LOOP {
+                    " (it may not pass a symbolic link)"
+                } else {
+                    ""
+                };
+                format!("cannot use the mount target {}: {errno}{hint}", target.display())
+            })?;
+    Ok(Pinned { path: format!("/proc/self/fd/{}", held.as_raw_fd()).into(), _held: held })
 }
 
 fn call(
@@ -118,11 +88,5 @@ fn call(
     let source = source.map(text).transpose()?;
     let kind = kind.map(text).transpose()?;
     let options = options.map(text).transpose()?;
-    nix::mount::mount(
-        source.as_deref(),
-        target,
-        kind.as_deref(),
-        flags,
-        options.as_deref(),
-    )
+    nix::mount::mount(source.as_deref(), target, kind.as_deref(), flags, options.as_deref())
 }

@@ -27,11 +27,7 @@ pub(super) fn run(spec: &LaunchSpec, launcher: OwnedFd) -> u8 {
             return EXIT_SETUP_FAILED;
         }
     }
-    if spec.init {
-        init(spec, &launcher)
-    } else {
-        become_program(spec)
-    }
+    if spec.init { init(spec, &launcher) } else { become_program(spec) }
 }
 
 /// Everything but the user, the signals and the program.
@@ -148,12 +144,7 @@ fn open_stream(
     let is_file = matches!(stream, Stream::File(_));
     open_stream_file(path, input, is_file.then_some(owner).flatten())
         .map(Some)
-        .map_err(|error| {
-            format!(
-                "cannot open {} for a standard stream: {error}",
-                path.display()
-            )
-        })
+        .map_err(|error| format!("cannot open {} for a standard stream: {error}", path.display()))
 }
 
 fn open_stream_file(path: &Path, input: bool, owner: Option<&Credentials>) -> io::Result<OwnedFd> {
@@ -180,11 +171,7 @@ fn open_stream_file(path: &Path, input: bool, owner: Option<&Credentials>) -> io
     // The program expects ordinary, blocking streams.
     rustix::fs::fcntl_setfl(
         &file,
-        if input {
-            rustix::fs::OFlags::empty()
-        } else {
-            rustix::fs::OFlags::APPEND
-        },
+        if input { rustix::fs::OFlags::empty() } else { rustix::fs::OFlags::APPEND },
     )?;
     Ok(file.into())
 }
@@ -216,18 +203,11 @@ fn enter(cwd: &Path) -> Result<(), Failure> {
 fn switch_user(user: &Credentials) -> Result<(), Failure> {
     let failed = |what: &str, errno: nix::Error| format!("cannot become {what}: {errno}");
     // An ordinary user asked to be himself: nothing to do, and setgroups would be refused.
-    let us = (
-        rustix::process::getuid().as_raw(),
-        rustix::process::getgid().as_raw(),
-    );
+    let us = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     if !rustix::process::geteuid().is_root() && us == (user.uid, user.gid) {
         return Ok(());
     }
-    let groups: Vec<_> = user
-        .groups
-        .iter()
-        .map(|gid| nix::unistd::Gid::from_raw(*gid))
-        .collect();
+    let groups: Vec<_> = user.groups.iter().map(|gid| nix::unistd::Gid::from_raw(*gid)).collect();
     nix::unistd::setgroups(&groups)
         .map_err(|errno| failed(&format!("a member of groups {:?}", user.groups), errno))?;
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
@@ -260,10 +240,7 @@ fn set_rlimit(limit: &Rlimit) -> Result<(), Failure> {
     };
     rustix::process::setrlimit(
         resource,
-        rustix::process::Rlimit {
-            current: limit.soft,
-            maximum: limit.hard,
-        },
+        rustix::process::Rlimit { current: limit.soft, maximum: limit.hard },
     )
     .map_err(|errno| format!("cannot set the resource limit {limit:?}: {errno}"))
 }

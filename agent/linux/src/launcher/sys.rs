@@ -1,8 +1,5 @@
 //! The few system calls that no safe wrapper covers, and those around signals.
-#![allow(
-    unsafe_code,
-    reason = "fork and signal dispositions; each block says why it is sound"
-)]
+#![allow(unsafe_code, reason = "fork and signal dispositions; each block says why it is sound")]
 
 use std::fs::File;
 use std::io;
@@ -90,11 +87,7 @@ pub(super) fn close_other_descriptors_at_exec() -> io::Result<()> {
             nix::libc::CLOSE_RANGE_CLOEXEC,
         )
     };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Ends this process as another one ended, so that whoever waits for it sees the same status.
@@ -104,10 +97,7 @@ pub(super) fn end_like(status: WaitStatus) -> ExitCode {
     }
     if let Some(signal) = status.signal() {
         // The program may have dumped core; a dump of the launcher would be of use to nobody.
-        let none = rustix::process::Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        };
+        let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
         let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
         default_signals();
         // SAFETY: raising a signal with default action in our own process; no memory is involved.

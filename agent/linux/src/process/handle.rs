@@ -157,9 +157,7 @@ mod tests {
 
     fn sleeper() -> ProcessHandle {
         let child = Command::new("sleep").arg("600").spawn().unwrap();
-        ProcessHandle::open(i32::try_from(child.id()).unwrap())
-            .unwrap()
-            .unwrap()
+        ProcessHandle::open(i32::try_from(child.id()).unwrap()).unwrap().unwrap()
     }
 
     #[test]
@@ -173,35 +171,22 @@ mod tests {
         assert_eq!(process.wait().unwrap(), WaitStatus::signalled(15));
         assert!(process.try_reap().is_err());
         assert!(!process.signal(Signal::KILL).unwrap());
-        assert!(
-            ProcessHandle::open_expected(process.id())
-                .unwrap()
-                .is_none()
-        );
+        assert!(ProcessHandle::open_expected(process.id()).unwrap().is_none());
     }
 
     #[test]
     fn an_exit_code_is_kept_as_a_raw_status() {
         let child = Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
-        let process = ProcessHandle::open(i32::try_from(child.id()).unwrap())
-            .unwrap()
-            .unwrap();
+        let process = ProcessHandle::open(i32::try_from(child.id()).unwrap()).unwrap().unwrap();
         assert_eq!(process.wait().unwrap().raw(), 7 << 8);
     }
 
     #[test]
     fn a_reused_pid_is_not_opened_as_the_old_process() {
         let process = sleeper();
-        let other = ProcessId {
-            start_time: process.id().start_time - 1,
-            ..process.id()
-        };
+        let other = ProcessId { start_time: process.id().start_time - 1, ..process.id() };
         assert!(ProcessHandle::open_expected(other).unwrap().is_none());
-        assert!(
-            ProcessHandle::open_expected(process.id())
-                .unwrap()
-                .is_some()
-        );
+        assert!(ProcessHandle::open_expected(process.id()).unwrap().is_some());
         process.signal(Signal::KILL).unwrap();
         process.wait().unwrap();
     }

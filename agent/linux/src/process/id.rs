@@ -21,10 +21,7 @@ impl ProcessId {
     /// [`ProcessError::Procfs`].
     pub fn of(pid: i32) -> Result<Option<Self>, ProcessError> {
         let stat = Procfs::default().stat(pid)?;
-        Ok(stat.map(|stat| Self {
-            pid,
-            start_time: stat.start_time,
-        }))
+        Ok(stat.map(|stat| Self { pid, start_time: stat.start_time }))
     }
 
     /// The calling process.
@@ -61,10 +58,7 @@ mod tests {
     fn the_same_pid_with_another_start_time_is_not_the_process() {
         let us = ProcessId::current().unwrap();
         assert!(us.is_alive().unwrap());
-        let earlier_owner_of_the_pid = ProcessId {
-            start_time: us.start_time + 1,
-            ..us
-        };
+        let earlier_owner_of_the_pid = ProcessId { start_time: us.start_time + 1, ..us };
         assert!(!earlier_owner_of_the_pid.is_alive().unwrap());
         assert_eq!(ProcessId::of(i32::MAX).unwrap(), None);
     }

@@ -55,10 +55,6 @@ pub enum ProcessError {
 
 impl ProcessError {
     fn io(operation: &'static str, pid: i32, source: impl Into<io::Error>) -> Self {
-        Self::Io {
-            operation,
-            pid,
-            source: source.into(),
-        }
+        Self::Io { operation, pid, source: source.into() }
     }
 }

@@ -68,11 +68,7 @@ impl std::fmt::Display for WaitStatus {
             (Some(code), _) => write!(f, "exited with status {code}"),
             (None, Some(signal)) => {
                 write!(f, "terminated with signal {}", signal_description(signal))?;
-                if self.core_dumped() {
-                    f.write_str(" (core dumped)")
-                } else {
-                    Ok(())
-                }
+                if self.core_dumped() { f.write_str(" (core dumped)") } else { Ok(()) }
             }
             (None, None) => write!(f, "wait status {}", self.0),
         }
@@ -144,22 +140,13 @@ mod tests {
 
     #[test]
     fn says_it_in_words() {
-        assert_eq!(
-            WaitStatus::exited(127).to_string(),
-            "exited with status 127"
-        );
-        assert_eq!(
-            WaitStatus::signalled(9).to_string(),
-            "terminated with signal Killed"
-        );
+        assert_eq!(WaitStatus::exited(127).to_string(), "exited with status 127");
+        assert_eq!(WaitStatus::signalled(9).to_string(), "terminated with signal Killed");
         assert_eq!(
             WaitStatus::from_raw(139).to_string(),
             "terminated with signal Segmentation fault (core dumped)"
         );
-        assert_eq!(
-            WaitStatus::signalled(40).to_string(),
-            "terminated with signal 40"
-        );
+        assert_eq!(WaitStatus::signalled(40).to_string(), "terminated with signal 40");
     }
 
     #[test]
@@ -177,10 +164,7 @@ mod tests {
 
     #[test]
     fn round_trips_through_the_text_of_a_status_file() {
-        assert_eq!(
-            " 768\n".parse::<WaitStatus>().unwrap(),
-            WaitStatus::exited(3)
-        );
+        assert_eq!(" 768\n".parse::<WaitStatus>().unwrap(), WaitStatus::exited(3));
         assert!("".parse::<WaitStatus>().is_err());
     }
 }

@@ -18,10 +18,7 @@ use crate::retry;
 /// # Errors
 /// [`ProcessError::Procfs`].
 pub fn members_of_tree(root: i32) -> Result<Vec<ProcessId>, ProcessError> {
-    Ok(select_tree(
-        &Procfs::default().processes()?,
-        &HashSet::from([root]),
-    ))
+    Ok(select_tree(&Procfs::default().processes()?, &HashSet::from([root])))
 }
 
 /// The living members of a session.
@@ -88,10 +85,8 @@ pub fn kill_tree(root: i32, timeout: Duration) -> Result<(), ProcessError> {
     let mut roots = HashSet::from([root]);
     loop {
         let found = select_tree(&procfs.processes()?, &roots);
-        let fresh: Vec<_> = found
-            .into_iter()
-            .filter(|id| id.pid != ourselves && !stopped.contains(id))
-            .collect();
+        let fresh: Vec<_> =
+            found.into_iter().filter(|id| id.pid != ourselves && !stopped.contains(id)).collect();
         if fresh.is_empty() || started.elapsed() >= timeout {
             break;
         }
@@ -115,11 +110,7 @@ pub fn kill_tree(root: i32, timeout: Duration) -> Result<(), ProcessError> {
         if started.elapsed() >= timeout {
             refused?;
             let left = alive.iter().map(|id| id.pid).collect();
-            return Err(ProcessError::Survived {
-                root,
-                left,
-                after: timeout,
-            });
+            return Err(ProcessError::Survived { root, left, after: timeout });
         }
         left = alive;
         retry::pause();
@@ -154,10 +145,7 @@ fn select_tree(all: &[Stat], roots: &HashSet<i32>) -> Vec<ProcessId> {
 }
 
 fn id_of(stat: &Stat) -> ProcessId {
-    ProcessId {
-        pid: stat.pid,
-        start_time: stat.start_time,
-    }
+    ProcessId { pid: stat.pid, start_time: stat.start_time }
 }
 
 #[cfg(test)]
@@ -189,14 +177,8 @@ mod tests {
             stat(60, 10, 10, 10, "S"), // the agent's other child
             stat(70, 1, 50, 30, "S"),  // in the group of a dead member
         ];
-        assert_eq!(
-            pids(&select_tree(&all, &HashSet::from([20]))),
-            [20, 30, 40, 70]
-        );
-        assert_eq!(
-            pids(&select_tree(&all, &HashSet::from([999]))),
-            Vec::<i32>::new()
-        );
+        assert_eq!(pids(&select_tree(&all, &HashSet::from([20]))), [20, 30, 40, 70]);
+        assert_eq!(pids(&select_tree(&all, &HashSet::from([999]))), Vec::<i32>::new());
     }
 
     #[test]

@@ -50,11 +50,7 @@ impl MemoryInfo {
         if has_total {
             Ok(info)
         } else {
-            Err(Error::malformed(
-                path,
-                text,
-                "a line \"MemTotal: number kB\"",
-            ))
+            Err(Error::malformed(path, text, "a line \"MemTotal: number kB\""))
         }
     }
 }
@@ -122,10 +118,7 @@ mod tests {
         let text = "MemTotal:       24684092 kB\nMemFree:        100 kB\nMemAvailable:   200 kB\nHugePages_Total:       0\n";
         let info = MemoryInfo::parse(Path::new("meminfo"), text).unwrap();
         assert_eq!(info.total, 24_684_092 * 1024);
-        assert_eq!(
-            (info.free, info.available, info.swap_total),
-            (102_400, 204_800, 0)
-        );
+        assert_eq!((info.free, info.available, info.swap_total), (102_400, 204_800, 0));
     }
 
     #[test]
@@ -148,10 +141,6 @@ mod tests {
         assert!(online_cpus().unwrap() > 0);
         let space = disk_space(Path::new("/")).unwrap();
         assert!(space.total >= space.free && space.free >= space.available);
-        assert!(
-            disk_space(Path::new("/no/such/dir"))
-                .unwrap_err()
-                .is_not_found()
-        );
+        assert!(disk_space(Path::new("/no/such/dir")).unwrap_err().is_not_found());
     }
 }

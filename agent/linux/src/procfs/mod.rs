@@ -42,9 +42,7 @@ impl Procfs {
     /// [`Error::Io`], [`Error::Malformed`].
     pub fn stat(&self, pid: i32) -> Result<Option<Stat>> {
         let path = self.of(pid, "stat");
-        file::read_if_exists(&path)?
-            .map(|text| Stat::parse(&path, &text))
-            .transpose()
+        file::read_if_exists(&path)?.map(|text| Stat::parse(&path, &text)).transpose()
     }
 
     /// `/proc/<pid>/status`; `None` when there is no such process.
@@ -53,9 +51,7 @@ impl Procfs {
     /// [`Error::Io`], [`Error::Malformed`].
     pub fn status(&self, pid: i32) -> Result<Option<Status>> {
         let path = self.of(pid, "status");
-        file::read_if_exists(&path)?
-            .map(|text| Status::parse(&path, &text))
-            .transpose()
+        file::read_if_exists(&path)?.map(|text| Status::parse(&path, &text)).transpose()
     }
 
     /// `/proc/<pid>/cmdline` by argument; empty for a kernel thread or a zombie, `None` when there is no such process.
@@ -65,11 +61,7 @@ impl Procfs {
     pub fn cmdline(&self, pid: i32) -> Result<Option<Vec<String>>> {
         Ok(file::read_if_exists(&self.of(pid, "cmdline"))?.map(|text| {
             let text = text.strip_suffix('\0').unwrap_or(&text);
-            if text.is_empty() {
-                Vec::new()
-            } else {
-                text.split('\0').map(str::to_owned).collect()
-            }
+            if text.is_empty() { Vec::new() } else { text.split('\0').map(str::to_owned).collect() }
         }))
     }
 
@@ -115,10 +107,7 @@ impl Procfs {
         let entries = match fs::read_dir(&tasks) {
             Ok(entries) => entries,
             Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(nix::libc::ENOENT | nix::libc::ESRCH)
-                ) =>
+                if matches!(error.raw_os_error(), Some(nix::libc::ENOENT | nix::libc::ESRCH)) =>
             {
                 return Ok(Vec::new());
             }
@@ -131,10 +120,7 @@ impl Procfs {
                 continue;
             };
             for word in text.split_ascii_whitespace() {
-                found.push(
-                    word.parse()
-                        .map_err(|_| Error::malformed(&path, word, "pids"))?,
-                );
+                found.push(word.parse().map_err(|_| Error::malformed(&path, word, "pids"))?);
             }
         }
         Ok(found)
@@ -145,9 +131,7 @@ impl Procfs {
     /// # Errors
     /// [`Error::Io`].
     pub fn boot_id(&self) -> Result<String> {
-        Ok(file::read(&self.root.join("sys/kernel/random/boot_id"))?
-            .trim()
-            .to_owned())
+        Ok(file::read(&self.root.join("sys/kernel/random/boot_id"))?.trim().to_owned())
     }
 
     /// `/proc/meminfo`.
@@ -198,18 +182,9 @@ mod tests {
         let pid = i32::try_from(std::process::id()).unwrap();
         let stat = procfs.stat(pid).unwrap().unwrap();
         assert_eq!(stat.pid, pid);
-        assert_eq!(
-            stat.ppid,
-            i32::try_from(std::os::unix::process::parent_id()).unwrap()
-        );
+        assert_eq!(stat.ppid, i32::try_from(std::os::unix::process::parent_id()).unwrap());
         assert!(procfs.pids().unwrap().contains(&pid));
-        assert!(
-            procfs
-                .processes()
-                .unwrap()
-                .iter()
-                .any(|process| process.pid == pid)
-        );
+        assert!(procfs.processes().unwrap().iter().any(|process| process.pid == pid));
         let cmdline = procfs.cmdline(pid).unwrap().unwrap();
         assert_eq!(cmdline.first().unwrap(), &std::env::args().next().unwrap());
         assert_eq!(procfs.boot_id().unwrap().len(), 36);
@@ -219,10 +194,7 @@ mod tests {
 
     #[test]
     fn a_child_is_listed_and_a_missing_process_is_none() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let child_pid = i32::try_from(child.id()).unwrap();
         let procfs = Procfs::default();
         let us = i32::try_from(std::process::id()).unwrap();

@@ -121,15 +121,9 @@ mod tests {
     fn names_with_parentheses_and_spaces_do_not_shift_the_fields() {
         let stat = Stat::parse(Path::new("/proc/4242/stat"), LINE).unwrap();
         assert_eq!(stat.comm, "a) b (c ");
-        assert_eq!(
-            (stat.pid, stat.ppid, stat.pgrp, stat.session),
-            (4242, 17, 4242, 4000)
-        );
+        assert_eq!((stat.pid, stat.ppid, stat.pgrp, stat.session), (4242, 17, 4242, 4000));
         assert_eq!(stat.state, ProcessState::Running);
-        assert_eq!(
-            (stat.user_time.as_millis(), stat.system_time.as_millis()),
-            (2500, 500)
-        );
+        assert_eq!((stat.user_time.as_millis(), stat.system_time.as_millis()), (2500, 500));
         assert_eq!((stat.threads, stat.start_time), (3, 98765));
         assert_eq!(stat.rss_bytes, 25 * page_size());
     }
@@ -144,10 +138,7 @@ mod tests {
     fn cut_off_and_empty_text_is_an_error_that_names_the_file() {
         for text in ["", "4242", "4242 (x", "4242 (x) R 1 2", ") ("] {
             let error = Stat::parse(Path::new("/proc/4242/stat"), text).unwrap_err();
-            assert!(
-                error.to_string().starts_with("/proc/4242/stat says"),
-                "{error}"
-            );
+            assert!(error.to_string().starts_with("/proc/4242/stat says"), "{error}");
         }
     }
 }

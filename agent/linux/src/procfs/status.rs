@@ -67,10 +67,7 @@ fn first<T: std::str::FromStr>(value: &str) -> Option<T> {
 }
 
 fn all<T: std::str::FromStr>(value: &str) -> Option<Vec<T>> {
-    value
-        .split_whitespace()
-        .map(|word| word.parse().ok())
-        .collect()
+    value.split_whitespace().map(|word| word.parse().ok()).collect()
 }
 
 #[cfg(test)]

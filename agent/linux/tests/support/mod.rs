@@ -23,9 +23,7 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-        }
+        Self { dir: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -39,10 +37,7 @@ impl Scene {
     /// `sh -c SCRIPT` with a PATH and the record files.
     pub(crate) fn shell(&self, script: &str) -> LaunchSpec {
         let mut spec = LaunchSpec::shell(script);
-        spec.env.push((
-            "PATH".into(),
-            "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into(),
-        ));
+        spec.env.push(("PATH".into(), "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into()));
         spec.cwd = Some(self.dir.path().to_owned());
         spec.status_file = Some(self.path("status"));
         spec.pid_file = Some(self.path("pid"));
@@ -66,11 +61,7 @@ impl Scene {
     /// Waits until a file has a whole line and returns its first one.
     pub(crate) fn line(&self, name: &str) -> String {
         wait_until(name, || self.text(name).contains('\n'));
-        self.text(name)
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned()
+        self.text(name).lines().next().unwrap_or_default().to_owned()
     }
 }
 
@@ -80,11 +71,7 @@ pub(crate) fn launcher() -> &'static Path {
 
 /// Reaps a launcher that is expected to end soon.
 pub(crate) fn finish(process: &ProcessHandle) -> WaitStatus {
-    assert!(
-        process.wait_ended(Some(PATIENCE)).unwrap(),
-        "launcher {} does not end",
-        process.pid()
-    );
+    assert!(process.wait_ended(Some(PATIENCE)).unwrap(), "launcher {} does not end", process.pid());
     process.wait().unwrap()
 }
 

@@ -54,8 +54,7 @@ impl Cpu {
     /// # Errors
     /// [`Error::Io`].
     pub fn set_quota(&self, cpus: f64) -> Result<()> {
-        self.0
-            .write("cpu.cfs_period_us", &CPU_PERIOD.as_micros().to_string())?;
+        self.0.write("cpu.cfs_period_us", &CPU_PERIOD.as_micros().to_string())?;
         let quota = match cpu_quota(cpus) {
             CpuQuota::At(time) => time.as_micros().to_string(),
             CpuQuota::Unlimited => "-1".to_owned(),
@@ -71,14 +70,9 @@ impl Cpu {
         let path = self.0.path().join("cpu.cfs_quota_us");
         let text = self.0.read("cpu.cfs_quota_us")?;
         match text.trim().parse::<i64>() {
-            Ok(quota) => Ok(u64::try_from(quota).map_or(CpuQuota::Unlimited, |us| {
-                CpuQuota::At(Duration::from_micros(us))
-            })),
-            Err(_) => Err(Error::malformed(
-                &path,
-                &text,
-                "a number of microseconds or -1",
-            )),
+            Ok(quota) => Ok(u64::try_from(quota)
+                .map_or(CpuQuota::Unlimited, |us| CpuQuota::At(Duration::from_micros(us)))),
+            Err(_) => Err(Error::malformed(&path, &text, "a number of microseconds or -1")),
         }
     }
 
@@ -112,10 +106,7 @@ mod tests {
         cpu.set_quota(1.5).unwrap();
         assert_eq!(cpu.shares().unwrap(), 1536);
         assert_eq!(cpu.cgroup().read("cpu.cfs_period_us").unwrap(), "100000");
-        assert_eq!(
-            cpu.quota().unwrap(),
-            CpuQuota::At(Duration::from_millis(150))
-        );
+        assert_eq!(cpu.quota().unwrap(), CpuQuota::At(Duration::from_millis(150)));
         std::fs::write(dir.path().join("cpu.cfs_quota_us"), "").unwrap();
         cpu.set_quota(f64::INFINITY).unwrap();
         assert_eq!(cpu.quota().unwrap(), CpuQuota::Unlimited);
@@ -131,11 +122,7 @@ mod tests {
         .unwrap();
         let stat = Cpu::new(Cgroup::new(dir.path())).stat().unwrap();
         assert_eq!(
-            (
-                stat.nr_periods,
-                stat.nr_throttled,
-                stat.throttled_time.as_secs_f64()
-            ),
+            (stat.nr_periods, stat.nr_throttled, stat.throttled_time.as_secs_f64()),
             (10, 4, 2.5)
         );
     }

@@ -49,9 +49,7 @@ impl Cpuacct {
     /// # Errors
     /// [`crate::Error::Io`], [`crate::Error::Malformed`].
     pub fn usage(&self) -> Result<Duration> {
-        Ok(Duration::from_nanos(
-            self.0.read_number("cpuacct.usage")?.unwrap_or(0),
-        ))
+        Ok(Duration::from_nanos(self.0.read_number("cpuacct.usage")?.unwrap_or(0)))
     }
 }
 
@@ -68,13 +66,7 @@ mod tests {
         let cpuacct = Cpuacct::new(Cgroup::new(dir.path()));
         let stat = cpuacct.stat().unwrap();
         // 100 ticks a second on every Linux of today.
-        assert_eq!(
-            (stat.user.as_secs_f64(), stat.system.as_secs_f64()),
-            (2.5, 0.5)
-        );
-        assert_eq!(
-            cpuacct.usage().unwrap(),
-            Duration::from_nanos(3_000_000_001)
-        );
+        assert_eq!((stat.user.as_secs_f64(), stat.system.as_secs_f64()), (2.5, 0.5));
+        assert_eq!(cpuacct.usage().unwrap(), Duration::from_nanos(3_000_000_001));
     }
 }

@@ -25,16 +25,11 @@ impl Cpuset {
     /// # Errors
     /// [`Error::Io`]; [`Error::Invalid`] when there is no parent.
     pub fn inherit(&self) -> Result<()> {
-        let parent = self
-            .0
-            .path()
-            .parent()
-            .map(Cgroup::new)
-            .ok_or_else(|| Error::Invalid {
-                what: "cpuset cgroup",
-                found: self.0.path().display().to_string(),
-                expected: "a cgroup inside another",
-            })?;
+        let parent = self.0.path().parent().map(Cgroup::new).ok_or_else(|| Error::Invalid {
+            what: "cpuset cgroup",
+            found: self.0.path().display().to_string(),
+            expected: "a cgroup inside another",
+        })?;
         for name in ["cpuset.cpus", "cpuset.mems"] {
             self.0.write(name, parent.read(name)?.trim())?;
         }

@@ -44,9 +44,7 @@ impl Devices {
     /// [`crate::Error::Io`] with the entry that was refused.
     pub fn allow_only<'a>(&self, entries: impl IntoIterator<Item = &'a str>) -> Result<()> {
         self.0.write("devices.deny", "a")?;
-        entries
-            .into_iter()
-            .try_for_each(|entry| self.0.write("devices.allow", entry))
+        entries.into_iter().try_for_each(|entry| self.0.write("devices.allow", entry))
     }
 
     /// The entries in force.
@@ -54,11 +52,6 @@ impl Devices {
     /// # Errors
     /// [`crate::Error::Io`].
     pub fn list(&self) -> Result<Vec<String>> {
-        Ok(self
-            .0
-            .read("devices.list")?
-            .lines()
-            .map(str::to_owned)
-            .collect())
+        Ok(self.0.read("devices.list")?.lines().map(str::to_owned).collect())
     }
 }

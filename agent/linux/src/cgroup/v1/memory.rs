@@ -37,10 +37,7 @@ impl Memory {
     /// # Errors
     /// [`Error::Io`].
     pub fn set_soft_limit(&self, bytes: u64) -> Result<()> {
-        self.0.write(
-            "memory.soft_limit_in_bytes",
-            &memory_bytes(bytes).to_string(),
-        )
+        self.0.write("memory.soft_limit_in_bytes", &memory_bytes(bytes).to_string())
     }
 
     /// The soft limit in force.
@@ -59,11 +56,7 @@ impl Memory {
         // The kernel keeps memory <= memory+swap at all times, so the order depends on the direction. A new cgroup has
         // no limits: memory first.
         self.write_limit("memory.limit_in_bytes", limit)?;
-        if swap {
-            self.write_limit("memory.memsw.limit_in_bytes", limit)
-        } else {
-            Ok(())
-        }
+        if swap { self.write_limit("memory.memsw.limit_in_bytes", limit) } else { Ok(()) }
     }
 
     /// Writes the hard limit if it is higher than the one in force; true when written. It is never lowered under a running
@@ -195,11 +188,9 @@ mod tests {
     const MB: u64 = 1024 * 1024;
 
     fn memory(dir: &tempfile::TempDir) -> Memory {
-        for name in [
-            "memory.soft_limit_in_bytes",
-            "memory.limit_in_bytes",
-            "memory.memsw.limit_in_bytes",
-        ] {
+        for name in
+            ["memory.soft_limit_in_bytes", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]
+        {
             std::fs::write(dir.path().join(name), "9223372036854771712\n").unwrap();
         }
         Memory::new(Cgroup::new(dir.path()))
@@ -217,9 +208,7 @@ mod tests {
         assert_eq!(memory.hard_limit().unwrap(), MemoryLimit::Unlimited);
         holds(&memory, "memory.limit_in_bytes", "");
         holds(&memory, "memory.soft_limit_in_bytes", "");
-        memory
-            .set_hard_limit(MemoryLimit::Bytes(MB), false)
-            .unwrap();
+        memory.set_hard_limit(MemoryLimit::Bytes(MB), false).unwrap();
         memory.set_soft_limit(5).unwrap();
         assert_eq!(memory.hard_limit().unwrap(), MemoryLimit::Bytes(32 * MB));
         assert_eq!(memory.soft_limit().unwrap(), MemoryLimit::Bytes(32 * MB));
@@ -235,36 +224,14 @@ mod tests {
         let memory = memory(&dir);
         holds(&memory, "memory.limit_in_bytes", "67108864");
         holds(&memory, "memory.memsw.limit_in_bytes", "67108864");
-        assert!(
-            !memory
-                .raise_hard_limit(MemoryLimit::Bytes(40 * MB), true)
-                .unwrap()
-        );
-        assert!(
-            !memory
-                .raise_hard_limit(MemoryLimit::Bytes(64 * MB), true)
-                .unwrap()
-        );
+        assert!(!memory.raise_hard_limit(MemoryLimit::Bytes(40 * MB), true).unwrap());
+        assert!(!memory.raise_hard_limit(MemoryLimit::Bytes(64 * MB), true).unwrap());
         assert_eq!(memory.hard_limit().unwrap(), MemoryLimit::Bytes(64 * MB));
-        assert!(
-            memory
-                .raise_hard_limit(MemoryLimit::Bytes(96 * MB), true)
-                .unwrap()
-        );
+        assert!(memory.raise_hard_limit(MemoryLimit::Bytes(96 * MB), true).unwrap());
         assert_eq!(memory.hard_limit().unwrap(), MemoryLimit::Bytes(96 * MB));
         holds(&memory, "memory.limit_in_bytes", "67108864");
-        assert!(
-            memory
-                .raise_hard_limit(MemoryLimit::Unlimited, false)
-                .unwrap()
-        );
-        assert!(
-            memory
-                .cgroup()
-                .read("memory.limit_in_bytes")
-                .unwrap()
-                .starts_with("-1")
-        );
+        assert!(memory.raise_hard_limit(MemoryLimit::Unlimited, false).unwrap());
+        assert!(memory.cgroup().read("memory.limit_in_bytes").unwrap().starts_with("-1"));
     }
 
     #[test]

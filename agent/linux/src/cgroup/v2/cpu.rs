@@ -115,10 +115,7 @@ mod tests {
         assert_eq!(cpu.weight().unwrap(), 110);
         cpu.set_quota(Some(0.25)).unwrap();
         assert_eq!(cpu.cgroup().read("cpu.max").unwrap(), "25000 100000");
-        assert_eq!(
-            cpu.quota().unwrap(),
-            CpuQuota::At(Duration::from_millis(25))
-        );
+        assert_eq!(cpu.quota().unwrap(), CpuQuota::At(Duration::from_millis(25)));
         cpu.set_quota(None).unwrap();
         assert_eq!(cpu.quota().unwrap(), CpuQuota::Unlimited);
     }

@@ -119,11 +119,7 @@ impl Memory {
     pub fn events(&self) -> Result<MemoryEvents> {
         let values = FlatKeyed::read(&self.0.path().join("memory.events"))?;
         let count = |key| values.get(key).unwrap_or(0);
-        Ok(MemoryEvents {
-            max: count("max"),
-            oom: count("oom"),
-            oom_kill: count("oom_kill"),
-        })
+        Ok(MemoryEvents { max: count("max"), oom: count("oom"), oom_kill: count("oom_kill") })
     }
 
     /// Makes the OOM killer take all processes of the cgroup together, not one and leave a torso.
@@ -143,10 +139,7 @@ impl Memory {
     }
 
     fn limit_of(&self, name: &str) -> Result<MemoryLimit> {
-        Ok(self
-            .0
-            .read_number(name)?
-            .map_or(MemoryLimit::Unlimited, MemoryLimit::Bytes))
+        Ok(self.0.read_number(name)?.map_or(MemoryLimit::Unlimited, MemoryLimit::Bytes))
     }
 }
 
@@ -179,14 +172,7 @@ mod tests {
         )
         .unwrap();
         let memory = Memory::new(Cgroup::new(dir.path()));
-        assert_eq!(
-            memory.events().unwrap(),
-            MemoryEvents {
-                max: 4,
-                oom: 2,
-                oom_kill: 1
-            }
-        );
+        assert_eq!(memory.events().unwrap(), MemoryEvents { max: 4, oom: 2, oom_kill: 1 });
         assert_eq!(memory.peak().unwrap(), None);
     }
 }

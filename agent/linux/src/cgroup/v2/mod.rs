@@ -27,11 +27,7 @@ pub fn leaf(container: &Cgroup) -> Cgroup {
 /// # Errors
 /// [`Error::Io`].
 pub fn controllers(cgroup: &Cgroup) -> Result<Vec<String>> {
-    Ok(cgroup
-        .read("cgroup.controllers")?
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect())
+    Ok(cgroup.read("cgroup.controllers")?.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Enables controllers for the children of a cgroup; those already enabled are fine.
@@ -40,9 +36,7 @@ pub fn controllers(cgroup: &Cgroup) -> Result<Vec<String>> {
 /// [`Error::NoController`] when one does not exist here, [`Error::Io`] for the rest (busy: it holds processes).
 pub fn enable_controllers(cgroup: &Cgroup, wanted: &[&str]) -> Result<()> {
     let available = controllers(cgroup)?;
-    if let Some(missing) = wanted
-        .iter()
-        .find(|name| !available.iter().any(|known| known == *name))
+    if let Some(missing) = wanted.iter().find(|name| !available.iter().any(|known| known == *name))
     {
         return Err(Error::NoController {
             controller: (*missing).to_owned(),
@@ -78,20 +72,14 @@ mod tests {
     #[test]
     fn only_controllers_that_are_missing_are_enabled() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(
-            dir.path().join("cgroup.controllers"),
-            "cpuset cpu io memory pids\n",
-        )
-        .unwrap();
+        std::fs::write(dir.path().join("cgroup.controllers"), "cpuset cpu io memory pids\n")
+            .unwrap();
         std::fs::write(dir.path().join("cgroup.subtree_control"), "cpu\n").unwrap();
         let cgroup = Cgroup::new(dir.path());
         enable_controllers(&cgroup, &["cpu"]).unwrap();
         assert_eq!(cgroup.read("cgroup.subtree_control").unwrap(), "cpu\n");
         enable_controllers(&cgroup, &["cpu", "memory", "pids"]).unwrap();
-        assert_eq!(
-            cgroup.read("cgroup.subtree_control").unwrap(),
-            "+memory +pids"
-        );
+        assert_eq!(cgroup.read("cgroup.subtree_control").unwrap(), "+memory +pids");
         let error = enable_controllers(&cgroup, &["rdma"]).unwrap_err();
         assert!(matches!(error, Error::NoController { .. }), "{error}");
     }
