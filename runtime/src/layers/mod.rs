@@ -3,12 +3,14 @@
 //! 1. [`TraceLayer`]: a span and the numbers of every call, whatever becomes of it;
 //! 2. [`PanicFenceLayer`]: a panic below ends that call with INTERNAL and nothing else;
 //! 3. [`SizeLimitLayer`]: no message and no body larger than the limit;
-//! 4. [`DeadlineLayer`]: a call ends when the time its caller gave is over.
+//! 4. [`FarewellLayer`]: streams end in good order when the server shuts down;
+//! 5. [`DeadlineLayer`]: a call ends when the time its caller gave is over.
 //!
 //! All of them speak `http` requests and responses with axum's body, for gRPC and plain HTTP alike, and fail by answering:
 //! their error type is [`std::convert::Infallible`].
 
 mod deadline;
+mod farewell;
 mod grpc;
 mod methods;
 mod panic_fence;
@@ -16,6 +18,7 @@ mod size_limit;
 mod trace;
 
 pub use deadline::{Deadline, DeadlineLayer};
+pub use farewell::{Farewell, FarewellLayer};
 pub use grpc::is_grpc;
 pub use methods::{MethodKind, Methods};
 pub use panic_fence::{PanicFence, PanicFenceLayer};

@@ -42,8 +42,8 @@ pub use health::Health;
 pub use options::ServeOptions;
 
 use crate::layers::{
-    CallNumbers, Deadline, DeadlineLayer, Methods, PanicFence, PanicFenceLayer, SizeLimit,
-    SizeLimitLayer, Trace, TraceLayer,
+    CallNumbers, Deadline, DeadlineLayer, Farewell, FarewellLayer, Methods, PanicFence,
+    PanicFenceLayer, SizeLimit, SizeLimitLayer, Trace, TraceLayer,
 };
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
@@ -146,7 +146,8 @@ impl Server {
         self.health.clone()
     }
 
-    /// Serves until the shutdown, then lets open calls end within the drain time and cuts off what is left.
+    /// Serves until the shutdown; then streams end with UNAVAILABLE, unary calls may end within the drain time, and what is
+    /// left is cut off.
     ///
     /// # Errors
     /// The descriptors are wrong. Nothing that a client does ends a server.
@@ -158,7 +159,7 @@ impl Server {
         let options = self.options.clone();
         let health = self.health.clone();
         let numbers = connections::ConnectionNumbers::new(&self.metrics);
-        let app = self.into_app()?;
+        let app = self.into_app(shutdown.clone())?;
         let serving = connections::run(incoming, app, &options, numbers, shutdown.clone());
         let watch_shutdown = async {
             shutdown.triggered().await;
@@ -173,7 +174,7 @@ impl Server {
     }
 
     /// The whole stack as one service, without a transport.
-    fn into_app(self) -> Result<App, ServeError> {
+    fn into_app(self, shutdown: Shutdown) -> Result<App, ServeError> {
         let methods = Methods::from_descriptor_sets(&self.descriptors)
             .map_err(|error| ServeError::Descriptors(Box::new(error)))?;
         let methods = Arc::new(methods);
@@ -181,15 +182,16 @@ impl Server {
         let rpc = add_reflection(self.routes, &self.descriptors)?.prepare().into_axum_router();
         let dispatch = http::Dispatch { rpc, http: http::router(self.http, self.metrics.clone()) };
         let deadline = DeadlineLayer::new(Arc::clone(&methods), options.unary_deadline);
+        let farewell = FarewellLayer::new(Arc::clone(&methods), shutdown);
         let size = SizeLimitLayer::new(options.max_message_bytes, options.max_body_bytes);
         let fence = PanicFenceLayer::new(&self.metrics);
         let trace = TraceLayer::new(methods, CallNumbers::new(&self.metrics));
-        Ok(trace.layer(fence.layer(size.layer(deadline.layer(dispatch)))))
+        Ok(trace.layer(fence.layer(size.layer(farewell.layer(deadline.layer(dispatch))))))
     }
 }
 
 /// All layers around the two routers. Spelled out, so that no box stands between them.
-type App = Trace<PanicFence<SizeLimit<Deadline<http::Dispatch>>>>;
+type App = Trace<PanicFence<SizeLimit<Farewell<Deadline<http::Dispatch>>>>>;
 
 /// Reflection, in the version tools use today and in the one that older tools use.
 fn add_reflection(routes: Routes, descriptors: &[&'static [u8]]) -> Result<Routes, ServeError> {

@@ -327,16 +327,36 @@ async fn the_shutdown_lets_a_call_end_and_then_the_port_is_free() {
 }
 
 #[tokio::test]
-async fn a_stream_that_never_ends_is_cut_off_after_the_drain_time() {
-    let options = ServeOptions { drain: Duration::from_millis(50), ..ServeOptions::default() };
-    let server = Running::start(Router::new(), options).await;
+async fn an_rpc_stream_ends_with_unavailable_at_the_shutdown() {
+    let server = Running::plain().await;
     server.health.set_serving("a.B", true).await;
     let mut client = HealthClient::new(server.channel().await);
     let mut watch = client.watch(check("a.B")).await.unwrap().into_inner();
     watch.message().await.unwrap().unwrap();
     server.stop().await;
-    // Cut off with an error, or ended: not left hanging.
-    while let Ok(Some(_)) = watch.message().await {}
+    let ended = loop {
+        match watch.message().await {
+            Ok(Some(_)) => {}
+            other => break other,
+        }
+    };
+    assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_is_cut_off_after_the_drain_time() {
+    let routes = Router::new().route("/hang", get(std::future::pending::<()>));
+    let options = ServeOptions { drain: Duration::from_millis(50), ..ServeOptions::default() };
+    let server = Running::start(routes, options).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET /hang HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    // Another request is answered after this one was accepted.
+    server.http("GET /healthz HTTP/1.1").await;
+    server.stop().await;
+    let mut rest = Vec::new();
+    // Cut off: an end or a reset, but not a wait.
+    let _ = stream.read_to_end(&mut rest).await;
+    assert!(rest.is_empty());
 }
 
 /// A server over in-memory connections under paused time.
