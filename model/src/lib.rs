@@ -54,7 +54,9 @@ pub use resource::{
     Disk, DiskSource, DiskSourceKind, Format, Persistence, Reservation, ReservationKind, Resource,
     ResourceName, Terms,
 };
-pub use resources::{Conversion, ConversionError, ParseResourcesError, ParsedResources, Resources};
+pub use resources::{
+    Conversion, ConversionError, MixedResources, ParseResourcesError, ParsedResources, Resources,
+};
 pub use role::{InvalidRole, Role};
 pub use scalar::{Scalar, ScalarError};
 pub use set::{DuplicateItem, Set};

@@ -8,6 +8,7 @@
 //! operation is one walk along two short lists. Adding or subtracting amounts of kinds that are
 //! there already, as happens with cpus, mem and disk all day, allocates nothing.
 
+mod check;
 mod conversion;
 mod reserve;
 mod select;
@@ -20,6 +21,7 @@ mod wire;
 use std::cmp::Ordering;
 use std::ops::{Add, AddAssign};
 
+pub use check::MixedResources;
 pub use conversion::{Conversion, ConversionError};
 pub(crate) use show::number;
 pub use text::{ParseResourcesError, ParsedResources};

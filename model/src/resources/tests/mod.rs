@@ -3,6 +3,7 @@
 
 mod algebra;
 mod any;
+mod check;
 mod select;
 mod text;
 mod wire;
