@@ -6,8 +6,8 @@
 //!
 //! 1. Its own session; then the length-prefixed JSON [`LaunchSpec`] from standard input.
 //! 2. It waits for the "go" byte. The end of the input instead means that the agent died: exit, nothing has run.
-//! 3. Fork; the child ([`setup`]) makes the namespaces its own and executes the program.
-//! 4. The parent ([`attend`]) passes SIGTERM on, reaps, writes the status file and ends the same way.
+//! 3. Fork; the child (`setup`) makes the namespaces its own and executes the program.
+//! 4. The parent (`attend`) passes SIGTERM on, reaps, writes the status file and ends the same way.
 
 mod attend;
 mod exec;

@@ -122,7 +122,8 @@ impl Memory {
         Ok(MemoryEvents { max: count("max"), oom: count("oom"), oom_kill: count("oom_kill") })
     }
 
-    /// Makes the OOM killer take all processes of the cgroup together, not one and leave a torso.
+    /// Makes the OOM killer take all processes of the cgroup together, not one and leave a torso. A
+    /// launcher that could protect itself (`oom_score_adj` -1000) is spared.
     ///
     /// # Errors
     /// [`crate::Error::Io`].
