@@ -21,6 +21,7 @@ pub mod scheduler;
 mod states;
 pub mod testing;
 
+pub use bytes::Bytes;
 pub use executor::Executor;
 pub use mezzo_proto::v1;
 pub use offers::{Packing, Task};

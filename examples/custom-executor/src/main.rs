@@ -1,3 +1,0 @@
-//! custom-executor
-
-fn main() {}
