@@ -10,6 +10,8 @@ pub(crate) struct Mismatch {
 
 const EXPECTED: &str = "an ELF shared library";
 const LOAD_SEGMENT: u32 = 1;
+const STRING_TABLE: u32 = 3;
+const LOADED: u64 = 2;
 /// The symbol of a module library, as it stands in its string table.
 const ROOT_SYMBOL: &[u8] = b"_1as_0lib_1header_0root_bmodule_bloader";
 
@@ -48,7 +50,7 @@ pub(crate) fn check(content: &[u8]) -> Result<(), Mismatch> {
         Some(extent) => return wrong(&format!("a truncated ELF library of {} bytes", content.len()), &format!("{extent} bytes")),
         None => return wrong("an ELF library with a damaged header", "a whole one"),
     }
-    if !contains(content, ROOT_SYMBOL) {
+    if !exports_root(&header) {
         let expected = format!("one that exports `{}` (see `export_module!`)", String::from_utf8_lossy(ROOT_SYMBOL));
         return wrong("a library that is no Mezzo module", &expected);
     }
@@ -78,17 +80,29 @@ fn segment(header: &Reader<'_>, at: u64) -> Option<(u32, u64, u64)> {
     Some((header.int(at)?, header.word(at.checked_add(8)?)?, header.word(at.checked_add(32)?)?))
 }
 
-fn contains(content: &[u8], wanted: &[u8]) -> bool {
-    let Some((first, _)) = wanted.split_first() else { return true };
-    let mut rest = content;
-    while let Some(at) = rest.iter().position(|byte| byte == first) {
-        let (_, tail) = rest.split_at(at);
-        if tail.starts_with(wanted) {
-            return true;
-        }
-        rest = tail.get(1..).unwrap_or_default();
-    }
-    false
+/// Whether the names of the dynamic symbols have ours among them. A library without section headers is not told here but
+/// when it is opened.
+fn exports_root(header: &Reader<'_>) -> bool {
+    let tables = (|| {
+        let (start, size, count) = (header.word(40)?, u64::from(header.half(58)?), u64::from(header.half(60)?));
+        let at = |index: u64| usize::try_from(start.checked_add(index.checked_mul(size)?)?).ok();
+        Some((0..count).filter_map(|index| loaded_strings(header, at(index)?)).collect::<Vec<_>>())
+    })();
+    tables.is_none_or(|tables| tables.is_empty() || tables.into_iter().any(|table| contains(table, ROOT_SYMBOL)))
+}
+
+/// A section, if it is a string table that is loaded: the one of the dynamic symbols.
+fn loaded_strings<'a>(header: &Reader<'a>, at: usize) -> Option<&'a [u8]> {
+    let strings = header.int(at.checked_add(4)?)? == STRING_TABLE;
+    let loaded = header.word(at.checked_add(8)?)? & LOADED != 0;
+    let (offset, size) = (header.word(at.checked_add(24)?)?, header.word(at.checked_add(32)?)?);
+    let (start, end) = (usize::try_from(offset).ok()?, usize::try_from(offset.checked_add(size)?).ok()?);
+    (strings && loaded).then(|| header.content.get(start..end)).flatten()
+}
+
+/// Whether one of the strings of a table, which end with zeros, is the wanted one.
+fn contains(table: &[u8], wanted: &[u8]) -> bool {
+    table.split(|byte| *byte == 0).any(|string| string == wanted)
 }
 
 fn wrong(found: &str, expected: &str) -> Result<(), Mismatch> {
