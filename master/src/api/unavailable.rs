@@ -16,13 +16,20 @@ macro_rules! unavailable {
             Self: 'future,
         {
             Box::pin(async {
-                Err(tonic::Status::unimplemented(concat!(
-                    stringify!($call),
-                    " is not available in this version of the master"
-                )))
+                Err($crate::api::unavailable::status(stringify!($call)))
             })
         }
     )*};
 }
 
 pub(super) use unavailable;
+
+/// The answer of a call, given the name of its handler.
+pub(crate) fn status(handler: &str) -> tonic::Status {
+    let words = handler.split('_').map(|word| {
+        let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+        format!("{}{rest}", first.to_uppercase())
+    });
+    let call = words.collect::<String>();
+    tonic::Status::unimplemented(format!("{call} is not available in this version of the master"))
+}

@@ -37,10 +37,11 @@ pub(crate) fn check(
             "task_info.labels: are {labels} bytes, expected at most {MAX_LABELS}"
         ));
     }
-    let resources = resources(&mut task.resources, "task_info.resources", &bargain.role)?;
-    if resources.is_empty() && task.resources.is_empty() {
+    // An amount of zero is a resource too: a task may ask for none of a thing.
+    if task.resources.is_empty() {
         return Err("task_info.resources: is empty, expected at least one resource".to_owned());
     }
+    let resources = resources(&mut task.resources, "task_info.resources", &bargain.role)?;
     limits(task, &resources)?;
     let executor = match (&task.command, task.executor.as_mut()) {
         (Some(_), Some(_)) => {
