@@ -120,7 +120,8 @@ impl Agent {
         if self.failures == 0 {
             return Duration::ZERO;
         }
-        let bound = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(self.settings.backoff_max);
+        let bound =
+            FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(self.settings.backoff_max);
         let (random, _) = Uuid::new_v4().as_u64_pair();
         bound.mul_f64(f64::from((random >> 32) as u32) / f64::from(u32::MAX))
     }

@@ -11,13 +11,19 @@ use crate::settings::TASK_ENVIRONMENT;
 /// Starts the command in a process group of its own, with the executor's own output and directory. Returns its pid.
 ///
 /// The environment is the executor's (`MESOS_…`), then that of isolators and hooks for the task, then the command's own.
-pub(crate) fn start(info: &CommandInfo, task_environment: &BTreeMap<String, String>) -> Result<u32, String> {
+pub(crate) fn start(
+    info: &CommandInfo,
+    task_environment: &BTreeMap<String, String>,
+) -> Result<u32, String> {
     let mut command = build(info)?;
     command.env_remove(TASK_ENVIRONMENT).envs(task_environment);
     for variable in info.environment.iter().flat_map(|e| &e.variables) {
         let value = variable.value.as_deref().unwrap_or_default();
         if variable.name.is_empty() || variable.name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(format!("Environment variable '{}' cannot be set: a name is not empty and has no '=', and neither has a NUL", variable.name.escape_debug()));
+            return Err(format!(
+                "Environment variable '{}' cannot be set: a name is not empty and has no '=', and neither has a NUL",
+                variable.name.escape_debug()
+            ));
         }
         command.env(&variable.name, value);
     }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use mezzo_proto::v1::framework_info::capability::Type as Capability;
 use mezzo_proto::v1::task_status::Reason;
-use mezzo_proto::v1::{CommandInfo, DurationInfo, FrameworkInfo, KillPolicy, TaskId, TaskInfo, TaskState};
+use mezzo_proto::v1::{
+    CommandInfo, DurationInfo, FrameworkInfo, KillPolicy, TaskId, TaskInfo, TaskState,
+};
 
 use crate::wording::{self, Exit};
 
@@ -85,7 +87,11 @@ struct Killing {
 
 impl Core {
     /// Gives up when the agent has not taken our subscription after a minute; the agent has given up on us by then.
-    pub(crate) fn new(shutdown_grace: Duration, recovery_timeout: Option<Duration>, now: Instant) -> Self {
+    pub(crate) fn new(
+        shutdown_grace: Duration,
+        recovery_timeout: Option<Duration>,
+        now: Instant,
+    ) -> Self {
         Self {
             shutdown_grace,
             recovery_timeout,
@@ -102,7 +108,8 @@ impl Core {
     pub(crate) fn subscribed(&mut self, framework: &FrameworkInfo) {
         self.connected = true;
         self.give_up = None;
-        self.reports_killing = framework.capabilities.iter().any(|c| c.r#type() == Capability::TaskKillingState);
+        self.reports_killing =
+            framework.capabilities.iter().any(|c| c.r#type() == Capability::TaskKillingState);
     }
 
     /// There is no stream to the agent. A framework that does not checkpoint gives up its tasks when it loses the agent;
@@ -128,9 +135,16 @@ impl Core {
             if task.id == id {
                 return Vec::new();
             }
-            return vec![failed(id, "A command executor runs one task, and it has got one already".to_owned())];
+            return vec![failed(
+                id,
+                "A command executor runs one task, and it has got one already".to_owned(),
+            )];
         }
-        let grace = info.kill_policy.as_ref().and_then(|p| p.grace_period.as_ref()).map_or(DEFAULT_GRACE, duration);
+        let grace = info
+            .kill_policy
+            .as_ref()
+            .and_then(|p| p.grace_period.as_ref())
+            .map_or(DEFAULT_GRACE, duration);
         self.task = Some(Task {
             id: id.clone(),
             grace,
@@ -163,7 +177,12 @@ impl Core {
     }
 
     /// The framework wants the task killed. Asked again, the grace can only get shorter.
-    pub(crate) fn kill(&mut self, task_id: &TaskId, policy: Option<&KillPolicy>, now: Instant) -> Vec<Action> {
+    pub(crate) fn kill(
+        &mut self,
+        task_id: &TaskId,
+        policy: Option<&KillPolicy>,
+        now: Instant,
+    ) -> Vec<Action> {
         let Some(task) = self.task.as_ref().filter(|t| t.id == *task_id) else { return Vec::new() };
         let grace = policy.and_then(|p| p.grace_period.as_ref()).map_or(task.grace, duration);
         self.terminate(grace, false, now)
@@ -186,14 +205,22 @@ impl Core {
         let Some(task) = self.task.as_mut().filter(|t| !t.ended) else { return Vec::new() };
         task.ended = true;
         let (state, reason) = match &task.kill {
-            Some(Killing { too_long: true, .. }) => (TaskState::TaskFailed, Some(Reason::MaxCompletionTimeReached)),
+            Some(Killing { too_long: true, .. }) => {
+                (TaskState::TaskFailed, Some(Reason::MaxCompletionTimeReached))
+            }
             Some(_) => (TaskState::TaskKilled, None),
             None if exit == Exit::Code(0) => (TaskState::TaskFinished, None),
             None => (TaskState::TaskFailed, None),
         };
         let killed = task.kill.is_some();
         let message = Some(wording::message(exit));
-        let last = Action::Report(Report { task_id: task.id.clone(), state, message, reason, healthy: None });
+        let last = Action::Report(Report {
+            task_id: task.id.clone(),
+            state,
+            message,
+            reason,
+            healthy: None,
+        });
         self.leave_after_last_report(now);
         // What the command has started does not outlive a kill.
         if killed { vec![Action::Kill, last] } else { vec![last] }
@@ -271,7 +298,13 @@ fn report(task_id: TaskId, state: TaskState) -> Action {
 }
 
 fn failed(task_id: TaskId, message: String) -> Action {
-    Action::Report(Report { task_id, state: TaskState::TaskFailed, message: Some(message), reason: None, healthy: None })
+    Action::Report(Report {
+        task_id,
+        state: TaskState::TaskFailed,
+        message: Some(message),
+        reason: None,
+        healthy: None,
+    })
 }
 
 /// Negative means none.

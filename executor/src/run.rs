@@ -15,9 +15,12 @@ use crate::{command, processes};
 
 /// Runs until there is nothing left to do; the exit code of this process.
 pub(crate) async fn run(settings: Settings) -> Result<i32, String> {
-    let mut children = signal(SignalKind::child()).map_err(|e| format!("cannot listen for SIGCHLD: {e}"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| format!("cannot listen for SIGTERM: {e}"))?;
-    processes::adopt_orphans().map_err(|e| format!("cannot become the reaper of the task's processes: {e}"))?;
+    let mut children =
+        signal(SignalKind::child()).map_err(|e| format!("cannot listen for SIGCHLD: {e}"))?;
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(|e| format!("cannot listen for SIGTERM: {e}"))?;
+    processes::adopt_orphans()
+        .map_err(|e| format!("cannot become the reaper of the task's processes: {e}"))?;
 
     let mut executor = Executor {
         core: Core::new(settings.shutdown_grace, settings.recovery_timeout, Instant::now()),
@@ -74,12 +77,16 @@ impl Executor {
             }
             Type::Launch => event.launch.map(|l| self.launch(l.task)).unwrap_or_default(),
             // Task groups are for the default executor. A group of one is a task.
-            Type::LaunchGroup => {
-                event.launch_group.into_iter().flat_map(|g| g.task_group.tasks).flat_map(|task| self.launch(task)).collect()
-            }
-            Type::Kill => {
-                event.kill.map(|k| self.core.kill(&k.task_id, k.kill_policy.as_ref(), now)).unwrap_or_default()
-            }
+            Type::LaunchGroup => event
+                .launch_group
+                .into_iter()
+                .flat_map(|g| g.task_group.tasks)
+                .flat_map(|task| self.launch(task))
+                .collect(),
+            Type::Kill => event
+                .kill
+                .map(|k| self.core.kill(&k.task_id, k.kill_policy.as_ref(), now))
+                .unwrap_or_default(),
             Type::Acknowledged => match event.acknowledged {
                 Some(ack) if self.updates.acknowledged(&ack.task_id.value, &ack.uuid) => {
                     self.core.last_update_acknowledged(&ack.task_id)
@@ -125,7 +132,9 @@ impl Executor {
                     let started = self.start(&info);
                     queue.extend(self.core.started(started, Instant::now()));
                 }
-                Action::Terminate => processes::signal_all(self.command, processes::Signal::Terminate),
+                Action::Terminate => {
+                    processes::signal_all(self.command, processes::Signal::Terminate)
+                }
                 Action::Kill => processes::signal_all(self.command, processes::Signal::Kill),
                 Action::Exit(code) => return Some(code),
             }
@@ -134,9 +143,14 @@ impl Executor {
     }
 
     fn report(&mut self, report: Report) {
-        let epoch_seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-        let status =
-            self.updates.add(report, &self.settings.executor_id, self.settings.agent_id.as_deref(), epoch_seconds);
+        let epoch_seconds =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+        let status = self.updates.add(
+            report,
+            &self.settings.executor_id,
+            self.settings.agent_id.as_deref(),
+            epoch_seconds,
+        );
         self.agent.send(status);
     }
 

@@ -28,18 +28,24 @@ impl Settings {
     /// Reads them from variables, which `get` looks up.
     pub(crate) fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let required = |name: &str| {
-            get(name).filter(|v| !v.is_empty()).ok_or_else(|| format!("{name} is not set; an executor is started by an agent, which sets it"))
+            get(name).filter(|v| !v.is_empty()).ok_or_else(|| {
+                format!("{name} is not set; an executor is started by an agent, which sets it")
+            })
         };
         let duration = |name: &str, default: Duration| match get(name) {
             None => Ok(default),
-            Some(text) => parse_duration(&text)
-                .ok_or_else(|| format!("{name}='{text}' is not a duration; expected a number and a unit, such as 5secs")),
+            Some(text) => parse_duration(&text).ok_or_else(|| {
+                format!(
+                    "{name}='{text}' is not a duration; expected a number and a unit, such as 5secs"
+                )
+            }),
         };
         let checkpoint = get("MESOS_CHECKPOINT").is_some_and(|v| v == "1");
         let recovery = duration("MESOS_RECOVERY_TIMEOUT", Duration::from_secs(15 * 60))?;
         let task_environment = match get(TASK_ENVIRONMENT) {
             None => BTreeMap::new(),
-            Some(text) => serde_json::from_str(&text).map_err(|e| format!("{TASK_ENVIRONMENT} is not a JSON object of strings: {e}"))?,
+            Some(text) => serde_json::from_str(&text)
+                .map_err(|e| format!("{TASK_ENVIRONMENT} is not a JSON object of strings: {e}"))?,
         };
         Ok(Self {
             agent_endpoint: required("MESOS_AGENT_ENDPOINT")?,
@@ -48,7 +54,10 @@ impl Settings {
             agent_id: get("MESOS_SLAVE_ID"),
             recovery_timeout: checkpoint.then_some(recovery),
             backoff_max: duration("MESOS_SUBSCRIPTION_BACKOFF_MAX", Duration::from_secs(2))?,
-            shutdown_grace: duration("MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", Duration::from_secs(5))?,
+            shutdown_grace: duration(
+                "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD",
+                Duration::from_secs(5),
+            )?,
             task_environment,
         })
     }
@@ -79,11 +88,16 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings, String> {
-        Settings::read(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+        Settings::read(|name| {
+            variables.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
+        })
     }
 
-    const LEAST: [(&str, &str); 3] =
-        [("MESOS_AGENT_ENDPOINT", "127.0.0.1:5051"), ("MESOS_FRAMEWORK_ID", "f"), ("MESOS_EXECUTOR_ID", "e")];
+    const LEAST: [(&str, &str); 3] = [
+        ("MESOS_AGENT_ENDPOINT", "127.0.0.1:5051"),
+        ("MESOS_FRAMEWORK_ID", "f"),
+        ("MESOS_EXECUTOR_ID", "e"),
+    ];
 
     #[test]
     fn defaults_are_those_of_mesos() {

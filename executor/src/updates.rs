@@ -20,7 +20,13 @@ impl Updates {
     }
 
     /// Makes the status of a report and keeps it until it is acknowledged.
-    pub(crate) fn add(&mut self, report: Report, executor_id: &str, agent_id: Option<&str>, epoch_seconds: f64) -> TaskStatus {
+    pub(crate) fn add(
+        &mut self,
+        report: Report,
+        executor_id: &str,
+        agent_id: Option<&str>,
+        epoch_seconds: f64,
+    ) -> TaskStatus {
         let status = TaskStatus {
             task_id: report.task_id,
             state: report.state.into(),
@@ -54,13 +60,23 @@ impl Updates {
     pub(crate) fn subscribe(&self) -> Subscribe {
         Subscribe {
             unacknowledged_tasks: self.tasks.clone(),
-            unacknowledged_updates: self.updates.iter().map(|status| Update { status: status.clone() }).collect(),
+            unacknowledged_updates: self
+                .updates
+                .iter()
+                .map(|status| Update { status: status.clone() })
+                .collect(),
         }
     }
 }
 
 fn is_terminal(state: TaskState) -> bool {
-    matches!(state, TaskState::TaskFinished | TaskState::TaskFailed | TaskState::TaskKilled | TaskState::TaskError)
+    matches!(
+        state,
+        TaskState::TaskFinished
+            | TaskState::TaskFailed
+            | TaskState::TaskKilled
+            | TaskState::TaskError
+    )
 }
 
 #[cfg(test)]
@@ -72,13 +88,22 @@ mod tests {
     use super::*;
 
     fn report(state: TaskState) -> Report {
-        Report { task_id: TaskId { value: "t".to_owned() }, state, message: None, reason: None, healthy: None }
+        Report {
+            task_id: TaskId { value: "t".to_owned() },
+            state,
+            message: None,
+            reason: None,
+            healthy: None,
+        }
     }
 
     #[test]
     fn what_is_not_acknowledged_is_sent_again() {
         let mut updates = Updates::default();
-        updates.add_task(TaskInfo { task_id: TaskId { value: "t".to_owned() }, ..TaskInfo::default() });
+        updates.add_task(TaskInfo {
+            task_id: TaskId { value: "t".to_owned() },
+            ..TaskInfo::default()
+        });
         let running = updates.add(report(TaskState::TaskRunning), "e", None, 1.0);
         let finished = updates.add(report(TaskState::TaskFinished), "e", None, 2.0);
         assert_eq!(running.uuid.as_ref().unwrap().len(), 16);

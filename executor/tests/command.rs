@@ -1,6 +1,11 @@
 //! The real `mezzo-executor` against an agent made for the test.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 mod fake_agent;
 
@@ -19,7 +24,9 @@ async fn a_command_runs_and_its_updates_are_complete() {
     let mut agent = FakeAgent::start().await;
     let executor = agent.executor(&[]);
     let (mut connection, subscribe) = agent.subscribed().await;
-    assert!(subscribe.unacknowledged_tasks.is_empty() && subscribe.unacknowledged_updates.is_empty());
+    assert!(
+        subscribe.unacknowledged_tasks.is_empty() && subscribe.unacknowledged_updates.is_empty()
+    );
     connection.launch(shell("echo out; echo err >&2; pwd > where; exit 0")).await;
     let starting = connection.update(TaskState::TaskStarting).await;
     let running = connection.update(TaskState::TaskRunning).await;
@@ -35,7 +42,10 @@ async fn a_command_runs_and_its_updates_are_complete() {
     assert_ne!(starting.uuid, running.uuid);
     assert_eq!(executor.line("stdout").await, "out");
     assert_eq!(executor.line("stderr").await, "err");
-    assert_eq!(executor.line("where").await, executor.sandbox.path().canonicalize().unwrap().to_str().unwrap());
+    assert_eq!(
+        executor.line("where").await,
+        executor.sandbox.path().canonicalize().unwrap().to_str().unwrap()
+    );
     assert_eq!(executor.exit_code().await, Some(0), "ends when its last update is acknowledged");
 }
 
@@ -59,13 +69,23 @@ async fn exit_codes_and_signals_are_told() {
 #[tokio::test]
 async fn a_command_that_cannot_start_fails_with_the_reason() {
     let direct = |value: &str| TaskInfo {
-        command: Some(CommandInfo { shell: Some(false), value: Some(value.to_owned()), ..CommandInfo::default() }),
+        command: Some(CommandInfo {
+            shell: Some(false),
+            value: Some(value.to_owned()),
+            ..CommandInfo::default()
+        }),
         ..shell("")
     };
     for (task, message) in [
-        (direct("/no/such/program"), "Failed to start command '/no/such/program': No such file or directory"),
+        (
+            direct("/no/such/program"),
+            "Failed to start command '/no/such/program': No such file or directory",
+        ),
         (shell(""), "Failed to start command: 'command.value' is empty"),
-        (TaskInfo { command: None, ..shell("") }, "Failed to start command: 'command.value' is empty"),
+        (
+            TaskInfo { command: None, ..shell("") },
+            "Failed to start command: 'command.value' is empty",
+        ),
     ] {
         let mut agent = FakeAgent::start().await;
         let executor = agent.executor(&[]);
@@ -81,9 +101,17 @@ async fn a_command_that_cannot_start_fails_with_the_reason() {
 #[tokio::test]
 async fn arguments_and_environment_reach_the_program() {
     let mut agent = FakeAgent::start().await;
-    let executor = agent.executor(&[("INHERITED", "i"), ("OVER", "i"), ("MEZZO_TASK_ENVIRONMENT", r#"{"TASK":"t","OVER":"t"}"#)]);
+    let executor = agent.executor(&[
+        ("INHERITED", "i"),
+        ("OVER", "i"),
+        ("MEZZO_TASK_ENVIRONMENT", r#"{"TASK":"t","OVER":"t"}"#),
+    ]);
     let (mut connection, _) = agent.subscribed().await;
-    let variable = |name: &str, value: &str| Variable { name: name.to_owned(), value: Some(value.to_owned()), ..Variable::default() };
+    let variable = |name: &str, value: &str| Variable {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        ..Variable::default()
+    };
     let command = CommandInfo {
         shell: Some(false),
         value: Some("/bin/sh".to_owned()),
@@ -162,7 +190,10 @@ async fn a_task_that_runs_longer_than_allowed_fails() {
     let mut agent = FakeAgent::start().await;
     let _executor = agent.executor(&[]);
     let (mut connection, _) = agent.subscribed().await;
-    let limited = TaskInfo { max_completion_time: Some(DurationInfo { nanoseconds: 200_000_000 }), ..shell("exec sleep 600") };
+    let limited = TaskInfo {
+        max_completion_time: Some(DurationInfo { nanoseconds: 200_000_000 }),
+        ..shell("exec sleep 600")
+    };
     connection.run(limited).await;
     let failed = connection.update(TaskState::TaskFailed).await;
     assert_eq!(failed.reason(), Reason::MaxCompletionTimeReached);
@@ -177,7 +208,11 @@ async fn shutdown_kills_the_task_and_ends_the_executor() {
     executor.line("ready").await;
     connection.shutdown().await;
     connection.unacknowledged(TaskState::TaskKilled).await;
-    assert_eq!(executor.exit_code().await, Some(0), "does not wait for an acknowledgement that may never come");
+    assert_eq!(
+        executor.exit_code().await,
+        Some(0),
+        "does not wait for an acknowledgement that may never come"
+    );
 }
 
 #[tokio::test]
@@ -192,7 +227,8 @@ async fn an_executor_without_a_task_ends_at_shutdown() {
 #[tokio::test]
 async fn after_a_broken_stream_everything_unacknowledged_is_sent_again() {
     let mut agent = FakeAgent::start().await;
-    let executor = agent.executor(&[("MESOS_CHECKPOINT", "1"), ("MESOS_RECOVERY_TIMEOUT", "10mins")]);
+    let executor =
+        agent.executor(&[("MESOS_CHECKPOINT", "1"), ("MESOS_RECOVERY_TIMEOUT", "10mins")]);
     let (mut connection, _) = agent.subscribed().await;
     connection.launch(shell("while [ ! -e go ]; do sleep 0.01; done; exit 5")).await;
     let starting = connection.unacknowledged(TaskState::TaskStarting).await;
@@ -201,8 +237,13 @@ async fn after_a_broken_stream_everything_unacknowledged_is_sent_again() {
 
     let (mut connection, subscribe) = agent.subscribed().await;
     assert_eq!(subscribe.unacknowledged_tasks.len(), 1);
-    let sent: Vec<_> = subscribe.unacknowledged_updates.iter().map(|u| u.status.uuid.clone()).collect();
-    assert_eq!(sent, [starting.uuid.clone(), running.uuid.clone()], "in order, with the same uuids");
+    let sent: Vec<_> =
+        subscribe.unacknowledged_updates.iter().map(|u| u.status.uuid.clone()).collect();
+    assert_eq!(
+        sent,
+        [starting.uuid.clone(), running.uuid.clone()],
+        "in order, with the same uuids"
+    );
     // The agent launches again what it is not sure about; it runs once.
     connection.launch(shell("exit 1")).await;
     connection.acknowledge(&starting).await;
@@ -233,7 +274,8 @@ async fn without_checkpointing_the_task_ends_with_the_connection() {
 #[tokio::test]
 async fn a_recovery_timeout_ends_the_task() {
     let mut agent = FakeAgent::start().await;
-    let executor = agent.executor(&[("MESOS_CHECKPOINT", "1"), ("MESOS_RECOVERY_TIMEOUT", "300ms")]);
+    let executor =
+        agent.executor(&[("MESOS_CHECKPOINT", "1"), ("MESOS_RECOVERY_TIMEOUT", "300ms")]);
     let (mut connection, _) = agent.subscribed().await;
     connection.run(shell("echo $$ > pid; exec sleep 600")).await;
     let pid = executor.line("pid").await;
@@ -250,7 +292,9 @@ async fn a_second_task_is_refused() {
     let executor = agent.executor(&[]);
     let (mut connection, _) = agent.subscribed().await;
     connection.run(shell("exec sleep 600")).await;
-    connection.launch(TaskInfo { task_id: TaskId { value: "other".to_owned() }, ..shell("true") }).await;
+    connection
+        .launch(TaskInfo { task_id: TaskId { value: "other".to_owned() }, ..shell("true") })
+        .await;
     let refused = connection.update(TaskState::TaskFailed).await;
     assert_eq!(refused.task_id.value, "other");
     connection.kill(None).await;
@@ -278,13 +322,19 @@ async fn an_error_of_the_agent_ends_the_executor() {
     let (connection, _) = agent.subscribed().await;
     let error = Some(event::Error { message: "not you".to_owned() });
     connection.send(Event { r#type: Some(Type::Error.into()), error, ..Event::default() }).await;
-    assert_eq!(executor.line("stderr").await, "mezzo-executor: the agent ends this executor: not you");
+    assert_eq!(
+        executor.line("stderr").await,
+        "mezzo-executor: the agent ends this executor: not you"
+    );
     assert_eq!(executor.exit_code().await, Some(0));
 }
 
 #[tokio::test]
 async fn without_an_agent_it_says_what_is_missing() {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_mezzo-executor")).env_clear().output().unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_mezzo-executor"))
+        .env_clear()
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains("MESOS_AGENT_ENDPOINT is not set"), "{text}");

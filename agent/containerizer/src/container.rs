@@ -100,7 +100,9 @@ impl Container {
     }
 
     /// Asks for its end, now; the future is the outcome of that.
-    pub(crate) fn destroy(self: &Arc<Self>) -> impl Future<Output = Result<Arc<Ended>, Stuck>> + Send + 'static {
+    pub(crate) fn destroy(
+        self: &Arc<Self>,
+    ) -> impl Future<Output = Result<Arc<Ended>, Stuck>> + Send + 'static {
         let container = Arc::clone(self);
         let mut phase = container.phase.subscribe();
         // A failure of an earlier attempt is not the answer to this request.
@@ -134,7 +136,12 @@ pub(crate) enum Beginning {
 }
 
 /// Owns a container to its end. `gone` is called once it has ended; with false if it was never launched.
-pub(crate) async fn own(container: Arc<Container>, mut job: Job, beginning: Beginning, gone: impl FnOnce(bool)) {
+pub(crate) async fn own(
+    container: Arc<Container>,
+    mut job: Job,
+    beginning: Beginning,
+    gone: impl FnOnce(bool),
+) {
     let mut destroy = container.destroy.subscribe();
     let mut done = Step::ALL.to_vec();
     let termination = match beginning {
@@ -181,7 +188,11 @@ async fn launch(
         done.push(step);
         step.run(job).await?;
     }
-    let id = job.process.as_ref().map(|p| p.id()).ok_or_else(|| LaunchError::CutOff("no process was started".to_owned()))?;
+    let id = job
+        .process
+        .as_ref()
+        .map(|p| p.id())
+        .ok_or_else(|| LaunchError::CutOff("no process was started".to_owned()))?;
     let _ = container.process.set(id);
     Ok(Launched { pid: u32::try_from(id.pid).unwrap_or_default() })
 }
@@ -210,7 +221,12 @@ async fn live(job: &mut Job, destroy: &mut watch::Receiver<u64>) -> Termination 
 }
 
 /// Undoes what was done, the last step first.
-async fn undo(container: &Container, job: &mut Job, mut done: Vec<Step>, destroy: &mut watch::Receiver<u64>) {
+async fn undo(
+    container: &Container,
+    job: &mut Job,
+    mut done: Vec<Step>,
+    destroy: &mut watch::Receiver<u64>,
+) {
     container.phase.send_replace(Phase::Ending);
     let (mut pause, longest) = KILL_PAUSE;
     while let Some(step) = done.last().copied() {

@@ -8,7 +8,9 @@ use futures_util::future::BoxFuture;
 use mezzo_model::ContainerId;
 use mezzo_proto::module::v1::ContainerConfig;
 use mezzo_proto::v1::task_status::Reason;
-use mezzo_proto::v1::{ContainerStatus, Environment, FrameworkInfo, Resource, ResourceStatistics, TaskState, value};
+use mezzo_proto::v1::{
+    ContainerStatus, Environment, FrameworkInfo, Resource, ResourceStatistics, TaskState, value,
+};
 
 use crate::{DestroyError, LaunchError, RecoverError, UpdateError, UsageError};
 
@@ -36,10 +38,14 @@ pub trait Containerizer: Send + Sync + 'static {
 
     /// Ends the container, whatever state it is in, and waits for that; `None` if it is unknown. Repeating it is harmless:
     /// all callers get the same answer.
-    fn destroy(&self, id: &ContainerId) -> BoxFuture<'static, Result<Option<Termination>, DestroyError>>;
+    fn destroy(
+        &self,
+        id: &ContainerId,
+    ) -> BoxFuture<'static, Result<Option<Termination>, DestroyError>>;
 
     /// What the container uses and may use.
-    fn usage(&self, id: &ContainerId) -> BoxFuture<'static, Result<ResourceStatistics, UsageError>>;
+    fn usage(&self, id: &ContainerId)
+    -> BoxFuture<'static, Result<ResourceStatistics, UsageError>>;
 
     /// How the container looks from outside: pid, control group, network.
     fn status(&self, id: &ContainerId) -> BoxFuture<'static, Result<ContainerStatus, UsageError>>;
@@ -47,7 +53,10 @@ pub trait Containerizer: Send + Sync + 'static {
     /// Takes over the containers of an earlier life of the agent. Once, before anything else. Containers found in the
     /// runtime directory that are not in `containers` are destroyed. Those that are there but have ended meanwhile are
     /// known, and `wait` tells how they ended.
-    fn recover(&self, containers: Vec<RecoveredContainer>) -> BoxFuture<'static, Result<Recovery, RecoverError>>;
+    fn recover(
+        &self,
+        containers: Vec<RecoveredContainer>,
+    ) -> BoxFuture<'static, Result<Recovery, RecoverError>>;
 
     /// The containers that are known: starting, running or ending.
     fn containers(&self) -> Vec<ContainerId>;

@@ -16,7 +16,9 @@ pub enum LaunchError {
     #[error("container '{0}' exists already")]
     Exists(ContainerId),
     /// Ids are names of directories, and containers inside containers are not supported yet.
-    #[error("container id '{0}' cannot be used; expected one that is fit for a path, of a container in no other")]
+    #[error(
+        "container id '{0}' cannot be used; expected one that is fit for a path, of a container in no other"
+    )]
     InvalidId(String),
     /// It was destroyed while it started.
     #[error("container '{0}' was destroyed while it was being launched")]
@@ -146,7 +148,11 @@ pub struct UpdateError {
 
 impl UpdateError {
     pub(crate) fn cut_off(container: ContainerId, panic: &impl std::fmt::Display) -> Self {
-        Self { container, isolator: "?".to_owned(), source: ModuleError::new(Code::Internal, panic.to_string()) }
+        Self {
+            container,
+            isolator: "?".to_owned(),
+            source: ModuleError::new(Code::Internal, panic.to_string()),
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use mezzo_proto::v1::{ContainerStatus, Resource, ResourceStatistics, value};
 use tokio::sync::watch;
 
 use crate::{
-    Containerizer, ContainerSpec, DestroyError, ExitStatus, LaunchError, Launched, RecoverError, RecoveredContainer,
-    Recovery, Termination, UpdateError, UsageError,
+    ContainerSpec, Containerizer, DestroyError, ExitStatus, LaunchError, Launched, RecoverError,
+    RecoveredContainer, Recovery, Termination, UpdateError, UsageError,
 };
 
 /// Containers in memory. Cheap to clone; clones share everything.
@@ -139,30 +139,48 @@ impl Containerizer for FakeContainerizer {
 
     fn wait(&self, id: &ContainerId) -> BoxFuture<'static, Option<Termination>> {
         let end = self.state().ends.get(id).map(watch::Sender::subscribe);
-        Box::pin(async move { end?.wait_for(Option::is_some).await.ok().and_then(|end| end.clone()) })
+        Box::pin(
+            async move { end?.wait_for(Option::is_some).await.ok().and_then(|end| end.clone()) },
+        )
     }
 
-    fn destroy(&self, id: &ContainerId) -> BoxFuture<'static, Result<Option<Termination>, DestroyError>> {
+    fn destroy(
+        &self,
+        id: &ContainerId,
+    ) -> BoxFuture<'static, Result<Option<Termination>, DestroyError>> {
         self.state().destroyed.push(id.clone());
-        self.finish(id, Termination { exit: Some(ExitStatus::Signaled(9)), ..Termination::default() });
+        self.finish(
+            id,
+            Termination { exit: Some(ExitStatus::Signaled(9)), ..Termination::default() },
+        );
         let end = self.wait(id);
         Box::pin(async move { Ok(end.await) })
     }
 
-    fn usage(&self, id: &ContainerId) -> BoxFuture<'static, Result<ResourceStatistics, UsageError>> {
+    fn usage(
+        &self,
+        id: &ContainerId,
+    ) -> BoxFuture<'static, Result<ResourceStatistics, UsageError>> {
         Box::pin(std::future::ready(self.alive(id).map(|()| ResourceStatistics::default())))
     }
 
     fn status(&self, id: &ContainerId) -> BoxFuture<'static, Result<ContainerStatus, UsageError>> {
-        let status = ContainerStatus { container_id: Some(id.into()), ..ContainerStatus::default() };
+        let status =
+            ContainerStatus { container_id: Some(id.into()), ..ContainerStatus::default() };
         Box::pin(std::future::ready(self.alive(id).map(|()| status)))
     }
 
     /// All containers that are asked for run on.
-    fn recover(&self, containers: Vec<RecoveredContainer>) -> BoxFuture<'static, Result<Recovery, RecoverError>> {
+    fn recover(
+        &self,
+        containers: Vec<RecoveredContainer>,
+    ) -> BoxFuture<'static, Result<Recovery, RecoverError>> {
         let mut recovery = Recovery::default();
         for container in containers {
-            self.state().ends.entry(container.container_id.clone()).or_insert_with(|| watch::Sender::new(None));
+            self.state()
+                .ends
+                .entry(container.container_id.clone())
+                .or_insert_with(|| watch::Sender::new(None));
             recovery.running.push(container.container_id);
         }
         self.tell();
@@ -170,6 +188,11 @@ impl Containerizer for FakeContainerizer {
     }
 
     fn containers(&self) -> Vec<ContainerId> {
-        self.state().ends.iter().filter(|(_, end)| end.borrow().is_none()).map(|(id, _)| id.clone()).collect()
+        self.state()
+            .ends
+            .iter()
+            .filter(|(_, end)| end.borrow().is_none())
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 }

@@ -2,8 +2,8 @@
 
 use mezzo_model::ContainerId;
 use mezzo_module_api::v1::{
-    AgentPrelaunchRequest, CleanupRequest, ContainerLaunchInfo, ContainerLimitation, IsolateRequest, PrepareRequest,
-    UpdateRequest, WatchRequest, WatchResponse,
+    AgentPrelaunchRequest, CleanupRequest, ContainerLaunchInfo, ContainerLimitation,
+    IsolateRequest, PrepareRequest, UpdateRequest, WatchRequest, WatchResponse,
 };
 use mezzo_module_api::{Completion, ModuleError};
 use mezzo_proto::v1::task_status::Reason;
@@ -40,21 +40,35 @@ impl Limitations {
 /// A container that nobody watches over any more cannot go on.
 fn lost(isolator: &str, error: &ModuleError) -> ContainerLimitation {
     ContainerLimitation {
-        message: Some(format!("isolator '{isolator}' cannot watch the container any more: {error}")),
+        message: Some(format!(
+            "isolator '{isolator}' cannot watch the container any more: {error}"
+        )),
         reason: Some(Reason::ContainerLimitation.into()),
         ..ContainerLimitation::default()
     }
 }
 
 /// Asks all in order; their launch infos, by name.
-pub(crate) fn prepare(isolators: &[NamedIsolator], spec: &ContainerSpec) -> Result<Vec<(String, ContainerLaunchInfo)>, LaunchError> {
+pub(crate) fn prepare(
+    isolators: &[NamedIsolator],
+    spec: &ContainerSpec,
+) -> Result<Vec<(String, ContainerLaunchInfo)>, LaunchError> {
     let mut infos = Vec::new();
     for NamedIsolator { name, isolator } in isolators {
-        let request = PrepareRequest { container_id: Some((&spec.container_id).into()), config: Some(spec.config.clone()) };
+        let request = PrepareRequest {
+            container_id: Some((&spec.container_id).into()),
+            config: Some(spec.config.clone()),
+        };
         match isolator.prepare(request) {
             Ok(response) => infos.extend(response.launch_info.map(|info| (name.clone(), info))),
             Err(error) if is_unimplemented(&error) => {}
-            Err(source) => return Err(LaunchError::Isolator { isolator: name.clone(), call: "prepare", source }),
+            Err(source) => {
+                return Err(LaunchError::Isolator {
+                    isolator: name.clone(),
+                    call: "prepare",
+                    source,
+                });
+            }
         }
     }
     Ok(infos)
@@ -96,17 +110,27 @@ pub(crate) fn watch(isolators: &[NamedIsolator], id: &ContainerId, limited: &Lim
 }
 
 /// Puts the launcher under one isolator's control.
-pub(crate) fn isolate(NamedIsolator { name, isolator }: &NamedIsolator, id: &ContainerId, pid: i32) -> Result<(), LaunchError> {
+pub(crate) fn isolate(
+    NamedIsolator { name, isolator }: &NamedIsolator,
+    id: &ContainerId,
+    pid: i32,
+) -> Result<(), LaunchError> {
     let request = IsolateRequest { container_id: Some(id.into()), pid: u64::try_from(pid).ok() };
     match isolator.isolate(request) {
         Ok(_) => Ok(()),
         Err(error) if is_unimplemented(&error) => Ok(()),
-        Err(source) => Err(LaunchError::Isolator { isolator: name.clone(), call: "isolate", source }),
+        Err(source) => {
+            Err(LaunchError::Isolator { isolator: name.clone(), call: "isolate", source })
+        }
     }
 }
 
 /// Tells all the new limits; the first refusal is the outcome, but all are told.
-pub(crate) fn update(isolators: &[NamedIsolator], id: &ContainerId, request: &UpdateRequest) -> Result<(), UpdateError> {
+pub(crate) fn update(
+    isolators: &[NamedIsolator],
+    id: &ContainerId,
+    request: &UpdateRequest,
+) -> Result<(), UpdateError> {
     let mut outcome = Ok(());
     for NamedIsolator { name, isolator } in isolators {
         match isolator.update(request.clone()) {

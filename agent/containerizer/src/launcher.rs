@@ -21,10 +21,17 @@ const TREE_PASS: Duration = Duration::from_secs(5);
 /// runtime.
 pub(crate) trait Launcher: Send + Sync {
     /// Starts a launcher that has the spec and waits.
-    fn spawn(&self, spec: &LaunchSpec, stdout: File, stderr: File, files: &Files) -> Result<Box<dyn Waiting>, LaunchError>;
+    fn spawn(
+        &self,
+        spec: &LaunchSpec,
+        stdout: File,
+        stderr: File,
+        files: &Files,
+    ) -> Result<Box<dyn Waiting>, LaunchError>;
 
     /// A launcher of an earlier life of the agent; none if it has ended.
-    fn adopt(&self, id: ProcessId, files: &Files) -> Result<Option<Arc<dyn Process>>, ProcessError>;
+    fn adopt(&self, id: ProcessId, files: &Files)
+    -> Result<Option<Arc<dyn Process>>, ProcessError>;
 }
 
 /// A launcher that waits for "go". Dropping it ends it, and nothing has run.
@@ -54,7 +61,13 @@ pub(crate) struct LinuxLauncher {
 }
 
 impl Launcher for LinuxLauncher {
-    fn spawn(&self, spec: &LaunchSpec, stdout: File, stderr: File, files: &Files) -> Result<Box<dyn Waiting>, LaunchError> {
+    fn spawn(
+        &self,
+        spec: &LaunchSpec,
+        stdout: File,
+        stderr: File,
+        files: &Files,
+    ) -> Result<Box<dyn Waiting>, LaunchError> {
         let spawned = launch::spawn(&self.binary, spec, stdout, stderr)?;
         let pid = spawned.pid();
         // It waits for its input, so it can only be gone if somebody killed it.
@@ -62,12 +75,19 @@ impl Launcher for LinuxLauncher {
         Ok(Box::new(LinuxWaiting { spawned, id, files: files.clone() }))
     }
 
-    fn adopt(&self, id: ProcessId, files: &Files) -> Result<Option<Arc<dyn Process>>, ProcessError> {
+    fn adopt(
+        &self,
+        id: ProcessId,
+        files: &Files,
+    ) -> Result<Option<Arc<dyn Process>>, ProcessError> {
         let Some(handle) = ProcessHandle::open_expected(id)? else { return Ok(None) };
         if handle.wait_ended(Some(Duration::ZERO))? {
+            // Usually somebody else's to reap; after an `exec` of the agent it is still ours.
+            let _ = handle.try_reap();
             return Ok(None);
         }
-        let process = LinuxProcess::new(handle, files.clone()).map_err(|source| ProcessError::Io { operation: "watch", pid: id.pid, source })?;
+        let process = LinuxProcess::new(handle, files.clone())
+            .map_err(|source| ProcessError::Io { operation: "watch", pid: id.pid, source })?;
         Ok(Some(Arc::new(process)))
     }
 }
@@ -86,8 +106,11 @@ impl Waiting for LinuxWaiting {
     fn go(self: Box<Self>) -> Result<Arc<dyn Process>, LaunchError> {
         let pid = self.id.pid;
         let handle = self.spawned.go()?;
-        let process = LinuxProcess::new(handle, self.files)
-            .map_err(|source| ProcessError::Io { operation: "watch", pid, source })?;
+        let process = LinuxProcess::new(handle, self.files).map_err(|source| ProcessError::Io {
+            operation: "watch",
+            pid,
+            source,
+        })?;
         Ok(Arc::new(process))
     }
 }
@@ -99,7 +122,10 @@ struct LinuxProcess {
 
 impl LinuxProcess {
     /// Must run within the runtime, which watches the descriptor.
-    #[expect(deprecated, reason = "its successor is `unsafe` and asks that the handle keeps one descriptor open, which it does: it owns it")]
+    #[expect(
+        deprecated,
+        reason = "its successor is `unsafe` and asks that the handle keeps one descriptor open, which it does: it owns it"
+    )]
     fn new(handle: ProcessHandle, files: Files) -> io::Result<Self> {
         Ok(Self { handle: AsyncFd::with_interest(handle, Interest::READABLE)?, files })
     }
@@ -152,5 +178,9 @@ fn exit_status(status: WaitStatus) -> ExitStatus {
 }
 
 fn gone(pid: i32) -> LaunchError {
-    LaunchError::Handover { pid, what: "spec", source: io::Error::new(io::ErrorKind::BrokenPipe, "it has ended") }
+    LaunchError::Handover {
+        pid,
+        what: "spec",
+        source: io::Error::new(io::ErrorKind::BrokenPipe, "it has ended"),
+    }
 }

@@ -33,7 +33,7 @@ mod tests;
 
 pub use config::{Config, NamedHook, NamedIsolator};
 pub use containerizer::{
-    Containerizer, ContainerSpec, ExitStatus, Launched, RecoveredContainer, Recovery, Termination,
+    ContainerSpec, Containerizer, ExitStatus, Launched, RecoveredContainer, Recovery, Termination,
 };
 pub use error::{DestroyError, LaunchError, RecoverError, UpdateError, UsageError};
 pub use fake::{FakeContainerizer, FakeLaunch};

@@ -48,11 +48,17 @@ impl Variables {
                         LaunchError::InvalidCommand(format!("environment variable '{}' refers to a secret by name, and this agent has no resolver for secrets", variable.name))
                     })?;
                     String::from_utf8(data).map_err(|_| {
-                        LaunchError::InvalidCommand(format!("environment variable '{}' has a secret that is not text", variable.name))
+                        LaunchError::InvalidCommand(format!(
+                            "environment variable '{}' has a secret that is not text",
+                            variable.name
+                        ))
                     })?
                 }
             };
-            if variable.name.is_empty() || variable.name.contains(['=', '\0']) || value.contains('\0') {
+            if variable.name.is_empty()
+                || variable.name.contains(['=', '\0'])
+                || value.contains('\0')
+            {
                 let name = variable.name.escape_debug();
                 return Err(LaunchError::InvalidCommand(format!(
                     "environment variable '{name}' cannot be set; expected a name that is not empty, without '=', and no NUL in name or value"
@@ -70,7 +76,11 @@ impl Variables {
 
     pub(crate) fn to_proto(&self) -> Environment {
         use mezzo_proto::v1::environment::Variable;
-        let variable = |(name, value): (&String, &String)| Variable { name: name.clone(), value: Some(value.clone()), ..Variable::default() };
+        let variable = |(name, value): (&String, &String)| Variable {
+            name: name.clone(),
+            value: Some(value.clone()),
+            ..Variable::default()
+        };
         Environment { variables: self.0.iter().map(variable).collect() }
     }
 
@@ -78,7 +88,8 @@ impl Variables {
     pub(crate) fn finish(mut self, task: Self) -> Vec<(String, String)> {
         self.0.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
         if !task.0.is_empty() {
-            let json = serde_json::Value::Object(task.0.into_iter().map(|(k, v)| (k, v.into())).collect());
+            let json =
+                serde_json::Value::Object(task.0.into_iter().map(|(k, v)| (k, v.into())).collect());
             self.0.insert(TASK_ENVIRONMENT.to_owned(), json.to_string());
         }
         self.0.into_iter().collect()
@@ -89,7 +100,9 @@ impl Variables {
 pub(crate) fn merge(infos: &[(String, ContainerLaunchInfo)]) -> Result<Merged, LaunchError> {
     only_one(infos, "the working directory", |i| i.working_directory.is_some())?;
     only_one(infos, "rlimits", |i| i.rlimits.is_some())?;
-    only_one(infos, "capabilities", |i| i.effective_capabilities.is_some() || i.bounding_capabilities.is_some())?;
+    only_one(infos, "capabilities", |i| {
+        i.effective_capabilities.is_some() || i.bounding_capabilities.is_some()
+    })?;
     only_one(infos, "the terminal", |i| i.tty_slave_path.is_some())?;
 
     let mut merged = Merged::default();
@@ -122,8 +135,11 @@ pub(crate) fn merge(infos: &[(String, ContainerLaunchInfo)]) -> Result<Merged, L
 pub(crate) fn program(command: &CommandInfo) -> Result<LaunchSpec, LaunchError> {
     let value = command.value.as_deref().unwrap_or_default();
     if value.trim().is_empty() {
-        let what = if command.shell() { "the text given to /bin/sh -c" } else { "the program to execute" };
-        return Err(LaunchError::InvalidCommand(format!("'command.value' is empty; expected {what}")));
+        let what =
+            if command.shell() { "the text given to /bin/sh -c" } else { "the program to execute" };
+        return Err(LaunchError::InvalidCommand(format!(
+            "'command.value' is empty; expected {what}"
+        )));
     }
     if command.shell() {
         return Ok(LaunchSpec::shell(value));
@@ -134,7 +150,11 @@ pub(crate) fn program(command: &CommandInfo) -> Result<LaunchSpec, LaunchError> 
     Ok(LaunchSpec::new(value, command.arguments.iter().cloned()))
 }
 
-fn only_one(infos: &[(String, ContainerLaunchInfo)], what: &'static str, sets: impl Fn(&ContainerLaunchInfo) -> bool) -> Result<(), LaunchError> {
+fn only_one(
+    infos: &[(String, ContainerLaunchInfo)],
+    what: &'static str,
+    sets: impl Fn(&ContainerLaunchInfo) -> bool,
+) -> Result<(), LaunchError> {
     let mut who = infos.iter().filter(|(_, info)| sets(info)).map(|(name, _)| name.clone());
     match (who.next(), who.next()) {
         (Some(first), Some(second)) => Err(LaunchError::Conflict { first, second, what }),
@@ -151,7 +171,10 @@ fn supported(isolator: &str, info: &ContainerLaunchInfo) -> Result<(), LaunchErr
         (info.command.is_some(), "another command"),
         (!info.masked_paths.is_empty(), "masked paths"),
         (!info.file_operations.is_empty(), "file operations"),
-        (info.effective_capabilities.is_some() || info.bounding_capabilities.is_some(), "capabilities"),
+        (
+            info.effective_capabilities.is_some() || info.bounding_capabilities.is_some(),
+            "capabilities",
+        ),
         (info.tty_slave_path.is_some(), "a terminal"),
         (!info.task_supplementary_groups.is_empty(), "groups for the task alone"),
     ];
@@ -161,7 +184,11 @@ fn supported(isolator: &str, info: &ContainerLaunchInfo) -> Result<(), LaunchErr
     }
 }
 
-fn add_namespaces(isolator: &str, namespaces: &mut Namespaces, flags: i32) -> Result<(), LaunchError> {
+fn add_namespaces(
+    isolator: &str,
+    namespaces: &mut Namespaces,
+    flags: i32,
+) -> Result<(), LaunchError> {
     // CLONE_NEW… of sched.h; the numbers are part of the kernel's interface.
     let mut rest = flags;
     for (flag, wanted) in [
@@ -175,7 +202,14 @@ fn add_namespaces(isolator: &str, namespaces: &mut Namespaces, flags: i32) -> Re
         *wanted |= rest & flag != 0;
         rest &= !flag;
     }
-    if rest == 0 { Ok(()) } else { Err(LaunchError::Unsupported { isolator: isolator.to_owned(), what: "a namespace of another kind" }) }
+    if rest == 0 {
+        Ok(())
+    } else {
+        Err(LaunchError::Unsupported {
+            isolator: isolator.to_owned(),
+            what: "a namespace of another kind",
+        })
+    }
 }
 
 fn mount(info: &ContainerMountInfo) -> MountSpec {
@@ -207,7 +241,10 @@ fn limit(isolator: &str, rlimit: &RLimit) -> Result<Rlimit, LaunchError> {
         Type::RlmtSigpending => RlimitKind::Sigpending,
         Type::RlmtStack => RlimitKind::Stack,
         Type::Unknown => {
-            return Err(LaunchError::Unsupported { isolator: isolator.to_owned(), what: "a resource limit of an unknown kind" });
+            return Err(LaunchError::Unsupported {
+                isolator: isolator.to_owned(),
+                what: "a resource limit of an unknown kind",
+            });
         }
     };
     if rlimit.soft.is_some() != rlimit.hard.is_some() {
@@ -228,7 +265,11 @@ mod tests {
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
-        let variable = |(name, value): &(&str, &str)| Variable { name: (*name).to_owned(), value: Some((*value).to_owned()), ..Variable::default() };
+        let variable = |(name, value): &(&str, &str)| Variable {
+            name: (*name).to_owned(),
+            value: Some((*value).to_owned()),
+            ..Variable::default()
+        };
         Environment { variables: variables.iter().map(variable).collect() }
     }
 
@@ -266,7 +307,9 @@ mod tests {
         let set: [(&str, Set); 4] = [
             ("the working directory", |i| i.working_directory = Some("/".to_owned())),
             ("rlimits", |i| i.rlimits = Some(RLimitInfo::default())),
-            ("capabilities", |i| i.effective_capabilities = Some(mezzo_proto::v1::CapabilityInfo::default())),
+            ("capabilities", |i| {
+                i.effective_capabilities = Some(mezzo_proto::v1::CapabilityInfo::default())
+            }),
             ("the terminal", |i| i.tty_slave_path = Some("/dev/pts/0".to_owned())),
         ];
         for (what, set) in set {
@@ -279,11 +322,23 @@ mod tests {
 
     #[test]
     fn what_cannot_be_done_is_not_skipped() {
-        let info = ContainerLaunchInfo { rootfs: Some("/image".to_owned()), ..ContainerLaunchInfo::default() };
+        let info = ContainerLaunchInfo {
+            rootfs: Some("/image".to_owned()),
+            ..ContainerLaunchInfo::default()
+        };
         let error = two(ContainerLaunchInfo::default(), info).unwrap_err();
-        assert_eq!(error.to_string(), "isolator 'b' wants a root file system, which this containerizer does not do");
-        let info = ContainerLaunchInfo { clone_namespaces: vec![0x1000_0000], ..ContainerLaunchInfo::default() };
-        assert!(matches!(two(info, ContainerLaunchInfo::default()), Err(LaunchError::Unsupported { .. })));
+        assert_eq!(
+            error.to_string(),
+            "isolator 'b' wants a root file system, which this containerizer does not do"
+        );
+        let info = ContainerLaunchInfo {
+            clone_namespaces: vec![0x1000_0000],
+            ..ContainerLaunchInfo::default()
+        };
+        assert!(matches!(
+            two(info, ContainerLaunchInfo::default()),
+            Err(LaunchError::Unsupported { .. })
+        ));
     }
 
     #[test]
@@ -291,7 +346,10 @@ mod tests {
         let one = RLimit { r#type: Some(Type::RlmtCore.into()), soft: Some(1), hard: None };
         assert!(limit("a", &one).unwrap_err().to_string().contains("Core has only one"));
         let none = RLimit { r#type: Some(Type::RlmtCore.into()), soft: None, hard: None };
-        assert_eq!(limit("a", &none).unwrap(), Rlimit { kind: RlimitKind::Core, soft: None, hard: None });
+        assert_eq!(
+            limit("a", &none).unwrap(),
+            Rlimit { kind: RlimitKind::Core, soft: None, hard: None }
+        );
     }
 
     #[test]
@@ -299,7 +357,11 @@ mod tests {
         for wrong in [("", "x"), ("a=b", "x"), ("a", "x\0")] {
             assert!(Variables::default().set(&environment(&[wrong])).is_err(), "{wrong:?}");
         }
-        let secret = Variable { name: "S".to_owned(), secret: Some(Secret::default()), ..Variable::default() };
+        let secret = Variable {
+            name: "S".to_owned(),
+            secret: Some(Secret::default()),
+            ..Variable::default()
+        };
         let error = Variables::default().set(&Environment { variables: vec![secret] }).unwrap_err();
         assert!(error.to_string().contains("'S' refers to a secret"), "{error}");
     }
@@ -316,8 +378,15 @@ mod tests {
     #[test]
     fn a_command_without_a_value_says_what_was_expected() {
         let error = program(&CommandInfo::default()).unwrap_err();
-        assert_eq!(error.to_string(), "'command.value' is empty; expected the text given to /bin/sh -c");
-        let direct = CommandInfo { shell: Some(false), value: Some("/bin/ls".to_owned()), ..CommandInfo::default() };
+        assert_eq!(
+            error.to_string(),
+            "'command.value' is empty; expected the text given to /bin/sh -c"
+        );
+        let direct = CommandInfo {
+            shell: Some(false),
+            value: Some("/bin/ls".to_owned()),
+            ..CommandInfo::default()
+        };
         assert_eq!(program(&direct).unwrap().argv, ["/bin/ls"]);
     }
 }

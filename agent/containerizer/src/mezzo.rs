@@ -14,11 +14,13 @@ use tokio_util::task::TaskTracker;
 use crate::config::Config;
 use crate::container::{self, Allowance, Beginning, Container, Ended};
 use crate::containerizer::{
-    Containerizer, ContainerSpec, Launched, RecoveredContainer, Recovery, Termination,
+    ContainerSpec, Containerizer, Launched, RecoveredContainer, Recovery, Termination,
 };
 use crate::launcher::{Launcher, LinuxLauncher};
 use crate::pipeline::Job;
-use crate::{DestroyError, LaunchError, RecoverError, UpdateError, UsageError, isolators, recovery, usage};
+use crate::{
+    DestroyError, LaunchError, RecoverError, UpdateError, UsageError, isolators, recovery, usage,
+};
 
 /// How many ended containers are remembered, so that a wait that comes a little late is answered.
 const REMEMBERED: usize = 4096;
@@ -56,7 +58,13 @@ impl MezzoContainerizer {
     pub(crate) fn with_launcher(config: Config, launcher: Arc<dyn Launcher>) -> Self {
         let turn = Arc::new(Semaphore::new(config.launches_at_once.max(1)));
         let config = Arc::new(config);
-        let shared = Shared { config, launcher, turn, owners: TaskTracker::new(), registry: Mutex::default() };
+        let shared = Shared {
+            config,
+            launcher,
+            turn,
+            owners: TaskTracker::new(),
+            registry: Mutex::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 }
@@ -87,7 +95,9 @@ impl Shared {
     pub(crate) fn own(self: &Arc<Self>, container: Arc<Container>, job: Job, beginning: Beginning) {
         let shared = Arc::clone(self);
         let id = container.spec.container_id.clone();
-        self.owners.spawn(container::own(container, job, beginning, move |launched| shared.gone(&id, launched)));
+        self.owners.spawn(container::own(container, job, beginning, move |launched| {
+            shared.gone(&id, launched)
+        }));
     }
 
     fn gone(&self, id: &ContainerId, launched: bool) {
@@ -112,14 +122,22 @@ impl Containerizer for MezzoContainerizer {
             return ready(Err(LaunchError::InvalidId(id.to_string())));
         }
         let spec = Arc::new(spec);
-        let allowance = Allowance { requests: spec.config.resources.clone(), limits: spec.config.limits.clone() };
+        let allowance = Allowance {
+            requests: spec.config.resources.clone(),
+            limits: spec.config.limits.clone(),
+        };
         let container = Arc::new(Container::new(Arc::clone(&spec), Some(allowance)));
         if !self.shared.enter(&container) {
             return ready(Err(LaunchError::Exists(id)));
         }
-        let job = Job::new(Arc::clone(&self.shared.config), Arc::clone(&self.shared.launcher), spec);
+        let job =
+            Job::new(Arc::clone(&self.shared.config), Arc::clone(&self.shared.launcher), spec);
         let (outcome, answer) = oneshot::channel();
-        self.shared.own(container, job, Beginning::Launch { turn: Arc::clone(&self.shared.turn), outcome });
+        self.shared.own(
+            container,
+            job,
+            Beginning::Launch { turn: Arc::clone(&self.shared.turn), outcome },
+        );
         Box::pin(async move {
             answer.await.unwrap_or_else(|_| Err(LaunchError::CutOff("its task is gone".to_owned())))
         })
@@ -131,7 +149,9 @@ impl Containerizer for MezzoContainerizer {
         requests: Vec<Resource>,
         limits: BTreeMap<String, value::Scalar>,
     ) -> BoxFuture<'static, Result<(), UpdateError>> {
-        let Some(container) = self.shared.find(id).filter(|c| c.is_alive()) else { return ready(Ok(())) };
+        let Some(container) = self.shared.find(id).filter(|c| c.is_alive()) else {
+            return ready(Ok(()));
+        };
         container.allow(Allowance { requests: requests.clone(), limits: limits.clone() });
         let (config, id) = (Arc::clone(&self.shared.config), id.clone());
         Box::pin(async move {
@@ -149,7 +169,10 @@ impl Containerizer for MezzoContainerizer {
         Box::pin(async move { Some(container?.ended().await.termination.clone()) })
     }
 
-    fn destroy(&self, id: &ContainerId) -> BoxFuture<'static, Result<Option<Termination>, DestroyError>> {
+    fn destroy(
+        &self,
+        id: &ContainerId,
+    ) -> BoxFuture<'static, Result<Option<Termination>, DestroyError>> {
         let Some(container) = self.shared.find(id) else { return ready(Ok(None)) };
         let id = id.clone();
         let outcome = container.destroy();
@@ -161,13 +184,18 @@ impl Containerizer for MezzoContainerizer {
         })
     }
 
-    fn usage(&self, id: &ContainerId) -> BoxFuture<'static, Result<ResourceStatistics, UsageError>> {
+    fn usage(
+        &self,
+        id: &ContainerId,
+    ) -> BoxFuture<'static, Result<ResourceStatistics, UsageError>> {
         let container = self.shared.find_alive(id);
         let config = Arc::clone(&self.shared.config);
         let id = id.clone();
         Box::pin(async move {
             let container = container?;
-            spawn_blocking(move || usage::statistics(&config, &container)).await.map_err(|_| UsageError::Unknown(id))
+            spawn_blocking(move || usage::statistics(&config, &container))
+                .await
+                .map_err(|_| UsageError::Unknown(id))
         })
     }
 
@@ -177,17 +205,27 @@ impl Containerizer for MezzoContainerizer {
         let id = id.clone();
         Box::pin(async move {
             let container = container?;
-            spawn_blocking(move || usage::status(&config, &container)).await.map_err(|_| UsageError::Unknown(id))
+            spawn_blocking(move || usage::status(&config, &container))
+                .await
+                .map_err(|_| UsageError::Unknown(id))
         })
     }
 
-    fn recover(&self, containers: Vec<RecoveredContainer>) -> BoxFuture<'static, Result<Recovery, RecoverError>> {
+    fn recover(
+        &self,
+        containers: Vec<RecoveredContainer>,
+    ) -> BoxFuture<'static, Result<Recovery, RecoverError>> {
         Box::pin(recovery::recover(Arc::clone(&self.shared), containers))
     }
 
     fn containers(&self) -> Vec<ContainerId> {
         let registry = self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.containers.iter().filter(|(_, c)| !c.has_ended()).map(|(id, _)| id.clone()).collect()
+        registry
+            .containers
+            .iter()
+            .filter(|(_, c)| !c.has_ended())
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 }
 

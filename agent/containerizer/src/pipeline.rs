@@ -24,7 +24,8 @@ use crate::{ContainerSpec, ExitStatus, LaunchError};
 /// How long the first process may take to die before its launcher is killed, too.
 const REPORT_TIME: Duration = Duration::from_secs(5);
 /// Cleaning up is tried again after these times, for what is busy for a moment.
-const CLEANUP_PAUSES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(5)];
+const CLEANUP_PAUSES: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(5)];
 
 /// What a launch is made of, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +92,12 @@ impl Step {
                 job.remove_runtime_dir().await;
                 Ok(())
             }
-            Self::Sandbox | Self::Plan | Self::Checkpoint | Self::Watch | Self::Isolate | Self::Go => Ok(()),
+            Self::Sandbox
+            | Self::Plan
+            | Self::Checkpoint
+            | Self::Watch
+            | Self::Isolate
+            | Self::Go => Ok(()),
         }
     }
 }
@@ -123,7 +129,11 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(config: Arc<Config>, launcher: Arc<dyn Launcher>, spec: Arc<ContainerSpec>) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        launcher: Arc<dyn Launcher>,
+        spec: Arc<ContainerSpec>,
+    ) -> Self {
         let files = Files::of(&config.runtime_dir, &spec.container_id);
         // Room for one word of each isolator, which is all they have.
         let (sender, limitations) = mpsc::channel(config.isolators.len().max(1));
@@ -160,7 +170,13 @@ impl Job {
 
     async fn make_runtime_dir(&mut self) -> Result<(), LaunchError> {
         let files = self.files.clone();
-        blocking(move || files.create().map_err(|source| LaunchError::Checkpoint { path: files.directory().to_owned(), source })).await
+        blocking(move || {
+            files.create().map_err(|source| LaunchError::Checkpoint {
+                path: files.directory().to_owned(),
+                source,
+            })
+        })
+        .await
     }
 
     async fn prepare(&mut self) -> Result<(), LaunchError> {
@@ -171,16 +187,20 @@ impl Job {
 
     async fn plan(&mut self) -> Result<(), LaunchError> {
         let (config, spec) = (Arc::clone(&self.config), Arc::clone(&self.spec));
-        let (infos, user, files) = (std::mem::take(&mut self.infos), self.user.take(), self.files.clone());
+        let (infos, user, files) =
+            (std::mem::take(&mut self.infos), self.user.take(), self.files.clone());
         self.planned = Some(blocking(move || plan(&config, &spec, &infos, user, &files)).await?);
         Ok(())
     }
 
     async fn spawn(&mut self) -> Result<(), LaunchError> {
-        let (Some(spec), Some(output)) = (self.planned.take(), self.output.take()) else { return Err(out_of_order()) };
+        let (Some(spec), Some(output)) = (self.planned.take(), self.output.take()) else {
+            return Err(out_of_order());
+        };
         let (launcher, files) = (Arc::clone(&self.launcher), self.files.clone());
         let Output { stdout, stderr } = output;
-        self.waiting = Some(blocking(move || launch(&*launcher, &spec, stdout, stderr, &files)).await?);
+        self.waiting =
+            Some(blocking(move || launch(&*launcher, &spec, stdout, stderr, &files)).await?);
         Ok(())
     }
 
@@ -189,9 +209,11 @@ impl Job {
         let (spec, files) = (Arc::clone(&self.spec), self.files.clone());
         blocking(move || {
             // The agent's own record first: a container that is in the runtime directory only is an orphan.
-            let records = spec.forked_pid.iter().map(|path| (path.clone(), format!("{}\n", id.pid)));
+            let records =
+                spec.forked_pid.iter().map(|path| (path.clone(), format!("{}\n", id.pid)));
             for (path, text) in records.chain([(files.pid(), runtime_dir::pid_line(id))]) {
-                runtime_dir::write_whole(&path, &text).map_err(|source| LaunchError::Checkpoint { path, source })?;
+                runtime_dir::write_whole(&path, &text)
+                    .map_err(|source| LaunchError::Checkpoint { path, source })?;
             }
             Ok(())
         })
@@ -199,7 +221,8 @@ impl Job {
     }
 
     async fn watch(&mut self) -> Result<(), LaunchError> {
-        let (config, spec, limited) = (Arc::clone(&self.config), Arc::clone(&self.spec), self.limited.clone());
+        let (config, spec, limited) =
+            (Arc::clone(&self.config), Arc::clone(&self.spec), self.limited.clone());
         blocking(move || {
             isolators::watch(&config.isolators, &spec.container_id, &limited);
             Ok(())
@@ -224,7 +247,10 @@ impl Job {
 
     async fn go(&mut self) -> Result<(), LaunchError> {
         let waiting = self.waiting.take().ok_or_else(out_of_order)?;
-        self.process = Some(blocking(move || waiting.go().map_err(|source| LaunchError::Launcher { source })).await?);
+        self.process = Some(
+            blocking(move || waiting.go().map_err(|source| LaunchError::Launcher { source }))
+                .await?,
+        );
         Ok(())
     }
 
@@ -268,7 +294,9 @@ impl Job {
         let mut pauses = CLEANUP_PAUSES.iter();
         loop {
             let (config, spec) = (Arc::clone(&self.config), Arc::clone(&self.spec));
-            let cleaned = spawn_blocking(move || isolators::clean_up(&config.isolators, &spec.container_id)).await;
+            let cleaned =
+                spawn_blocking(move || isolators::clean_up(&config.isolators, &spec.container_id))
+                    .await;
             let failures = cleaned.unwrap_or_else(|error| vec![error.to_string()]);
             if failures.is_empty() {
                 return;
@@ -290,12 +318,15 @@ impl Job {
         let files = self.files.clone();
         let removed = spawn_blocking(move || files.remove()).await;
         if let Ok(Err(error)) = removed {
-            self.leftovers.push(format!("cannot remove '{}': {error}", self.files.directory().display()));
+            self.leftovers
+                .push(format!("cannot remove '{}': {error}", self.files.directory().display()));
         }
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, LaunchError> + Send + 'static) -> Result<T, LaunchError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LaunchError> + Send + 'static,
+) -> Result<T, LaunchError> {
     spawn_blocking(work).await.map_err(|error| LaunchError::CutOff(error.to_string()))?
 }
 
@@ -313,13 +344,19 @@ fn launch(
 fn resolve(name: &str) -> Result<Option<Credentials>, LaunchError> {
     let user = User::by_name(name).map_err(|error| match error {
         UserError::Lookup { name, source } => LaunchError::UserLookup { user: name, source },
-        UserError::Unknown { name } | UserError::Invalid { name } => LaunchError::UnknownUser { user: name },
+        UserError::Unknown { name } | UserError::Invalid { name } => {
+            LaunchError::UnknownUser { user: name }
+        }
     })?;
     if is_root() {
         return Ok(Some(user.credentials));
     }
     let agent = User::current_name();
-    if agent == user.name { Ok(None) } else { Err(LaunchError::UserSwitch { user: user.name, agent }) }
+    if agent == user.name {
+        Ok(None)
+    } else {
+        Err(LaunchError::UserSwitch { user: user.name, agent })
+    }
 }
 
 /// Puts everything together and asks the hooks.

@@ -28,7 +28,10 @@ struct Found {
     termination: Termination,
 }
 
-pub(crate) async fn recover(shared: Arc<Shared>, expected: Vec<RecoveredContainer>) -> Result<Recovery, RecoverError> {
+pub(crate) async fn recover(
+    shared: Arc<Shared>,
+    expected: Vec<RecoveredContainer>,
+) -> Result<Recovery, RecoverError> {
     let found = {
         let (config, launcher) = (Arc::clone(&shared.config), Arc::clone(&shared.launcher));
         let work = move || {
@@ -72,15 +75,23 @@ pub(crate) async fn recover(shared: Arc<Shared>, expected: Vec<RecoveredContaine
     Ok(recovery)
 }
 
-fn look(config: &Config, launcher: &dyn Launcher, expected: Vec<RecoveredContainer>) -> Result<Vec<Found>, RecoverError> {
+fn look(
+    config: &Config,
+    launcher: &dyn Launcher,
+    expected: Vec<RecoveredContainer>,
+) -> Result<Vec<Found>, RecoverError> {
     let root = &config.runtime_dir;
-    let mut configs: HashMap<_, _> = expected.into_iter().map(|c| (c.container_id, c.config)).collect();
+    let mut configs: HashMap<_, _> =
+        expected.into_iter().map(|c| (c.container_id, c.config)).collect();
     let mut found = Vec::new();
-    let listed = runtime_dir::list(root).map_err(|source| RecoverError::Read { path: root.join("containers"), source })?;
+    let listed = runtime_dir::list(root)
+        .map_err(|source| RecoverError::Read { path: root.join("containers"), source })?;
     for id in listed {
         let files = Files::of(root, &id);
         let process = match written_pid(&files) {
-            Some(pid) => launcher.adopt(pid, &files).map_err(|source| RecoverError::Process { container: id.clone(), source })?,
+            Some(pid) => launcher
+                .adopt(pid, &files)
+                .map_err(|source| RecoverError::Process { container: id.clone(), source })?,
             None => None,
         };
         let exit = if process.is_none() { recorded_exit(&files) } else { None };
@@ -88,7 +99,12 @@ fn look(config: &Config, launcher: &dyn Launcher, expected: Vec<RecoveredContain
         found.push(Found { config: configs.remove(&id), id, process, termination });
     }
     // Those of which nothing was written down never ran, or the machine was restarted.
-    let lost = configs.into_iter().map(|(id, config)| Found { id, config: Some(config), process: None, termination: Termination::default() });
+    let lost = configs.into_iter().map(|(id, config)| Found {
+        id,
+        config: Some(config),
+        process: None,
+        termination: Termination::default(),
+    });
     found.extend(lost);
     Ok(found)
 }
@@ -125,7 +141,9 @@ fn tell_isolators(config: &Config, found: &[Found]) -> Result<(), RecoverError> 
         match named.isolator.recover(request.clone()) {
             Ok(_) => {}
             Err(error) if is_unimplemented(&error) => {}
-            Err(source) => return Err(RecoverError::Isolator { isolator: named.name.clone(), source }),
+            Err(source) => {
+                return Err(RecoverError::Isolator { isolator: named.name.clone(), source });
+            }
         }
     }
     Ok(())

@@ -19,7 +19,8 @@ pub(crate) struct Output {
 
 /// Makes the directory (mode 0750) and the files in it, all owned by `owner`. What is there already is kept.
 pub(crate) fn make(directory: &Path, owner: Option<&Credentials>) -> Result<Output, LaunchError> {
-    let failed = |action| move |source| LaunchError::Sandbox { action, path: directory.to_owned(), source };
+    let failed =
+        |action| move |source| LaunchError::Sandbox { action, path: directory.to_owned(), source };
     if let Some(parent) = directory.parent() {
         fs::create_dir_all(parent).map_err(failed("create the directories above"))?;
     }
@@ -29,9 +30,13 @@ pub(crate) fn make(directory: &Path, owner: Option<&Credentials>) -> Result<Outp
         other => other.map_err(failed("create"))?,
     }
     if let Some(owner) = owner {
-        lchown(directory, Some(owner.uid), Some(owner.gid)).map_err(failed("change the owner of"))?;
+        lchown(directory, Some(owner.uid), Some(owner.gid))
+            .map_err(failed("change the owner of"))?;
     }
-    Ok(Output { stdout: output(directory, "stdout", owner)?, stderr: output(directory, "stderr", owner)? })
+    Ok(Output {
+        stdout: output(directory, "stdout", owner)?,
+        stderr: output(directory, "stderr", owner)?,
+    })
 }
 
 fn is_directory(path: &Path) -> bool {
@@ -42,7 +47,8 @@ fn is_directory(path: &Path) -> bool {
 fn output(directory: &Path, name: &str, owner: Option<&Credentials>) -> Result<File, LaunchError> {
     let path = directory.join(name);
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
-    let file = OpenOptions::new().create(true).append(true).mode(0o644).custom_flags(flags).open(&path);
+    let file =
+        OpenOptions::new().create(true).append(true).mode(0o644).custom_flags(flags).open(&path);
     let file = file.and_then(|file| {
         if let Some(owner) = owner {
             fchown(&file, Some(owner.uid), Some(owner.gid))?;
@@ -81,6 +87,9 @@ mod tests {
         assert!(matches!(error, LaunchError::Sandbox { action: "open", .. }), "{error}");
 
         symlink(dir.path(), dir.path().join("link")).unwrap();
-        assert!(matches!(make(&dir.path().join("link"), None).unwrap_err(), LaunchError::Sandbox { action: "create", .. }));
+        assert!(matches!(
+            make(&dir.path().join("link"), None).unwrap_err(),
+            LaunchError::Sandbox { action: "create", .. }
+        ));
     }
 }

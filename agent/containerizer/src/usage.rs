@@ -27,7 +27,8 @@ pub(crate) fn statistics(config: &Config, container: &Container) -> ResourceStat
     if let Some(allowance) = container.allowance() {
         set_limits(&mut merged, &allowance, config.cpus_are_limited);
     }
-    merged.timestamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+    merged.timestamp =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
     merged
 }
 
@@ -82,7 +83,11 @@ fn total_memory() -> Option<f64> {
     Procfs::default().meminfo().ok().map(|memory| memory.total as f64)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and resources are not negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturates, and resources are not negative"
+)]
 fn bytes(megabytes: f64) -> u64 {
     (megabytes * MEGABYTE) as u64
 }
@@ -103,8 +108,14 @@ mod tests {
     }
 
     fn limits(limits: &[(&str, f64)], cpus_are_limited: bool) -> ResourceStatistics {
-        let limits: BTreeMap<_, _> = limits.iter().map(|(name, value)| ((*name).to_owned(), value::Scalar { value: *value })).collect();
-        let allowance = Allowance { requests: vec![scalar("cpus", 0.5), scalar("cpus", 1.0), scalar("mem", 64.0)], limits };
+        let limits: BTreeMap<_, _> = limits
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value::Scalar { value: *value }))
+            .collect();
+        let allowance = Allowance {
+            requests: vec![scalar("cpus", 0.5), scalar("cpus", 1.0), scalar("mem", 64.0)],
+            limits,
+        };
         let mut statistics = ResourceStatistics::default();
         set_limits(&mut statistics, &allowance, cpus_are_limited);
         statistics
@@ -125,13 +136,21 @@ mod tests {
         let statistics = limits(&[("cpus", f64::INFINITY), ("mem", 128.0)], false);
         assert!(statistics.cpus_limit.is_some_and(|cpus| cpus >= 1.0 && cpus.is_finite()));
         assert_eq!(statistics.mem_limit_bytes, Some(128 << 20));
-        assert!(limits(&[("mem", f64::INFINITY)], false).mem_limit_bytes.is_some_and(|bytes| bytes > 64 << 20));
+        assert!(
+            limits(&[("mem", f64::INFINITY)], false)
+                .mem_limit_bytes
+                .is_some_and(|bytes| bytes > 64 << 20)
+        );
     }
 
     #[test]
     fn parts_are_put_together() {
-        let mut merged = ResourceStatistics { mem_rss_bytes: Some(1), ..ResourceStatistics::default() };
-        put_over(&mut merged, &ResourceStatistics { cpus_user_time_secs: Some(2.0), ..ResourceStatistics::default() });
+        let mut merged =
+            ResourceStatistics { mem_rss_bytes: Some(1), ..ResourceStatistics::default() };
+        put_over(
+            &mut merged,
+            &ResourceStatistics { cpus_user_time_secs: Some(2.0), ..ResourceStatistics::default() },
+        );
         assert_eq!((merged.mem_rss_bytes, merged.cpus_user_time_secs), (Some(1), Some(2.0)));
     }
 }

@@ -109,14 +109,18 @@ fn life<T>(life: impl Future<Output = T>) -> T {
 }
 
 fn expected(scene: &Scene, id: &str) -> Vec<RecoveredContainer> {
-    vec![RecoveredContainer { container_id: ContainerId::new(id), config: scene.spec(id, "").config }]
+    vec![RecoveredContainer {
+        container_id: ContainerId::new(id),
+        config: scene.spec(id, "").config,
+    }]
 }
 
 #[test]
 fn a_container_outlives_its_agent_and_is_taken_over() {
     let scene = scene();
     let script = "echo $$ > pid; while [ ! -e go ]; do sleep 0.01; done; exit 4";
-    let launched = life(async { scene.containerizer().launch(scene.spec("c", script)).await.unwrap() });
+    let launched =
+        life(async { scene.containerizer().launch(scene.spec("c", script)).await.unwrap() });
     life(async {
         let containerizer = scene.containerizer();
         let recovery = containerizer.recover(expected(&scene, "c")).await.unwrap();
@@ -131,7 +135,8 @@ fn a_container_outlives_its_agent_and_is_taken_over() {
 #[test]
 fn an_end_without_an_agent_is_told_to_the_next_one() {
     let scene = scene();
-    let launched = life(async { scene.containerizer().launch(scene.spec("c", "exit 5")).await.unwrap() });
+    let launched =
+        life(async { scene.containerizer().launch(scene.spec("c", "exit 5")).await.unwrap() });
     life(async {
         gone(process(&launched.pid.to_string())).await;
         let containerizer = scene.containerizer();
@@ -147,7 +152,11 @@ fn a_container_nobody_wants_any_more_is_destroyed() {
     let scene = scene();
     let id = ContainerId::new("c");
     let pid = life(async {
-        scene.containerizer().launch(scene.spec("c", "echo $$ > pid; exec sleep 600")).await.unwrap();
+        scene
+            .containerizer()
+            .launch(scene.spec("c", "echo $$ > pid; exec sleep 600"))
+            .await
+            .unwrap();
         process(&scene.line("c", "pid").await)
     });
     life(async {

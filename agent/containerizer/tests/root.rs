@@ -18,14 +18,18 @@ use mezzo_linux::launch::Namespaces;
 use mezzo_linux::user::{User, is_root};
 use mezzo_model::ContainerId;
 use mezzo_module_api::v1::{
-    CleanupRequest, CleanupResponse, IsolateRequest, IsolateResponse, PrepareRequest, PrepareResponse,
+    CleanupRequest, CleanupResponse, IsolateRequest, IsolateResponse, PrepareRequest,
+    PrepareResponse,
 };
 use mezzo_module_api::{Isolator, ModuleError};
 
 use support::{PATIENCE, Scene, end, gone, process, run};
 
 fn scene() -> Scene {
-    assert!(is_root(), "these tests make namespaces and cgroups: run them as root, or leave them out by name (`--test real`)");
+    assert!(
+        is_root(),
+        "these tests make namespaces and cgroups: run them as root, or leave them out by name (`--test real`)"
+    );
     Scene::new(Namespaces::PID_AND_MOUNT)
 }
 
@@ -36,7 +40,8 @@ struct PidsCgroup {
 
 impl PidsCgroup {
     fn new(name: &str) -> Arc<Self> {
-        let root = PathBuf::from("/sys/fs/cgroup/pids").join(format!("mezzo-test-containers-{name}-{}", std::process::id()));
+        let root = PathBuf::from("/sys/fs/cgroup/pids")
+            .join(format!("mezzo-test-containers-{name}-{}", std::process::id()));
         fs::create_dir(&root).expect("a cgroup v1 pids hierarchy at /sys/fs/cgroup/pids");
         Arc::new(Self { root })
     }
@@ -61,7 +66,9 @@ impl Isolator for PidsCgroup {
 
     fn isolate(&self, request: IsolateRequest) -> Result<IsolateResponse, ModuleError> {
         let pid = i32::try_from(request.pid.unwrap()).unwrap();
-        self.of(request.container_id).attach(pid).map_err(|e| ModuleError::internal(e.to_string()))?;
+        self.of(request.container_id)
+            .attach(pid)
+            .map_err(|e| ModuleError::internal(e.to_string()))?;
         Ok(IsolateResponse::default())
     }
 
@@ -117,12 +124,19 @@ async fn everything_of_a_container_is_in_its_cgroup_before_it_runs_and_gone_afte
     let mine = format!("/{}/c", isolator.root.file_name().unwrap().to_str().unwrap());
     assert!(scene.text("c", "cgroup").contains(&mine), "{}", scene.text("c", "cgroup"));
     let members = cgroup.procs().unwrap();
-    assert!(members.len() >= 4 && members.contains(&i32::try_from(launched.pid).unwrap()), "{members:?}");
+    assert!(
+        members.len() >= 4 && members.contains(&i32::try_from(launched.pid).unwrap()),
+        "{members:?}"
+    );
     let members: Vec<_> = members.iter().map(|pid| process(&pid.to_string())).collect();
 
     let id = ContainerId::new("c");
     let termination = containerizer.destroy(&id).await.unwrap().unwrap();
-    assert_eq!(termination.exit, Some(ExitStatus::Signaled(9)), "told by the launcher, which was not killed");
+    assert_eq!(
+        termination.exit,
+        Some(ExitStatus::Signaled(9)),
+        "told by the launcher, which was not killed"
+    );
     for member in members {
         gone(member).await;
     }
@@ -135,11 +149,15 @@ async fn a_launcher_that_is_killed_takes_its_container_along() {
     let scene = scene();
     let isolator = PidsCgroup::new("launcher");
     let containerizer = isolator.containerizer(&scene);
-    let launched = containerizer.launch(scene.spec("c", "echo up > self; exec sleep 600")).await.unwrap();
+    let launched =
+        containerizer.launch(scene.spec("c", "echo up > self; exec sleep 600")).await.unwrap();
     scene.line("c", "self").await;
     let cgroup = Cgroup::new(isolator.root.join("c"));
-    let members: Vec<_> = cgroup.procs().unwrap().iter().map(|pid| process(&pid.to_string())).collect();
-    let launcher = mezzo_linux::process::ProcessHandle::open(i32::try_from(launched.pid).unwrap()).unwrap().unwrap();
+    let members: Vec<_> =
+        cgroup.procs().unwrap().iter().map(|pid| process(&pid.to_string())).collect();
+    let launcher = mezzo_linux::process::ProcessHandle::open(i32::try_from(launched.pid).unwrap())
+        .unwrap()
+        .unwrap();
     launcher.signal(mezzo_linux::process::Signal::KILL).unwrap();
     let termination = end(&containerizer, &ContainerId::new("c")).await;
     assert_eq!(termination.exit, Some(ExitStatus::Signaled(9)));
@@ -157,7 +175,11 @@ async fn a_cgroup_that_cannot_be_made_fails_the_launch_and_leaves_nothing() {
     fs::create_dir(isolator.root.join("c")).unwrap();
     let error = containerizer.launch(scene.spec("c", "touch ran")).await.unwrap_err();
     assert!(matches!(&error, LaunchError::Isolator { call: "prepare", .. }), "{error}");
-    assert!(error.task_message().starts_with("Failed to launch container: isolator 'pids' failed to prepare"));
+    assert!(
+        error
+            .task_message()
+            .starts_with("Failed to launch container: isolator 'pids' failed to prepare")
+    );
     assert!(!scene.dir.path().join("c/ran").exists());
     assert!(!isolator.root.join("c").exists(), "cleaned up by the isolator that failed, too");
     assert!(!scene.is_recorded("c"));
@@ -179,11 +201,18 @@ async fn sixty_four_containers_at_once() {
     let isolator = PidsCgroup::new("many");
     let containerizer = isolator.containerizer(&scene);
     let launches = (0..64).map(|n| containerizer.launch(scene.spec(&n.to_string(), "exit 0")));
-    let launched = tokio::time::timeout(PATIENCE, futures_util::future::join_all(launches)).await.unwrap();
+    let launched =
+        tokio::time::timeout(PATIENCE, futures_util::future::join_all(launches)).await.unwrap();
     assert!(launched.into_iter().all(|l| l.is_ok()));
     for n in 0..64 {
         let termination = end(&containerizer, &ContainerId::new(&n.to_string())).await;
         assert_eq!(termination.exit, Some(ExitStatus::Exited(0)));
     }
-    assert_eq!(fs::read_dir(&isolator.root).unwrap().filter(|e| e.as_ref().unwrap().file_type().unwrap().is_dir()).count(), 0);
+    assert_eq!(
+        fs::read_dir(&isolator.root)
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_type().unwrap().is_dir())
+            .count(),
+        0
+    );
 }

@@ -13,7 +13,11 @@ fn id() -> TaskId {
 }
 
 fn task() -> TaskInfo {
-    TaskInfo { task_id: id(), command: Some(CommandInfo { value: Some("true".to_owned()), ..CommandInfo::default() }), ..TaskInfo::default() }
+    TaskInfo {
+        task_id: id(),
+        command: Some(CommandInfo { value: Some("true".to_owned()), ..CommandInfo::default() }),
+        ..TaskInfo::default()
+    }
 }
 
 fn policy(seconds: i64) -> KillPolicy {
@@ -24,13 +28,19 @@ fn running(task: &TaskInfo, now: Instant) -> Core {
     let mut core = Core::new(5 * SECOND, Some(60 * SECOND), now);
     core.subscribed(&FrameworkInfo::default());
     let actions = core.launch(task);
-    assert!(matches!(&actions[..], [Action::Report(Report { state: TaskState::TaskStarting, .. }), Action::Start(_)]));
+    assert!(matches!(
+        &actions[..],
+        [Action::Report(Report { state: TaskState::TaskStarting, .. }), Action::Start(_)]
+    ));
     assert_eq!(states(&core.started(Ok(()), now)), [TaskState::TaskRunning]);
     core
 }
 
 fn states(actions: &[Action]) -> Vec<TaskState> {
-    actions.iter().filter_map(|a| if let Action::Report(r) = a { Some(r.state) } else { None }).collect()
+    actions
+        .iter()
+        .filter_map(|a| if let Action::Report(r) = a { Some(r.state) } else { None })
+        .collect()
 }
 
 #[test]
@@ -38,7 +48,10 @@ fn the_exit_status_decides_between_finished_and_failed() {
     let now = Instant::now();
     assert_eq!(states(&running(&task(), now).ended(Exit::Code(0), now)), [TaskState::TaskFinished]);
     assert_eq!(states(&running(&task(), now).ended(Exit::Code(1), now)), [TaskState::TaskFailed]);
-    assert_eq!(states(&running(&task(), now).ended(Exit::Signal { number: 11, core: false }, now)), [TaskState::TaskFailed]);
+    assert_eq!(
+        states(&running(&task(), now).ended(Exit::Signal { number: 11, core: false }, now)),
+        [TaskState::TaskFailed]
+    );
 }
 
 #[test]
@@ -83,7 +96,11 @@ fn repeated_kills_only_shrink_the_grace() {
     let now = Instant::now();
     let mut core = running(&task(), now);
     core.kill(&id(), Some(&policy(20)), now);
-    assert_eq!(core.kill(&id(), Some(&policy(5)), now + 10 * SECOND), [Action::Kill], "5 s after the first kill are over");
+    assert_eq!(
+        core.kill(&id(), Some(&policy(5)), now + 10 * SECOND),
+        [Action::Kill],
+        "5 s after the first kill are over"
+    );
     assert_eq!(core.kill(&id(), Some(&policy(30)), now + 10 * SECOND), [], "never longer");
 
     let mut core = running(&task(), now);
@@ -97,7 +114,9 @@ fn killing_is_reported_to_frameworks_that_know_it() {
     let now = Instant::now();
     let mut core = running(&task(), now);
     core.subscribed(&FrameworkInfo {
-        capabilities: vec![framework_info::Capability { r#type: Some(Capability::TaskKillingState.into()) }],
+        capabilities: vec![framework_info::Capability {
+            r#type: Some(Capability::TaskKillingState.into()),
+        }],
         ..FrameworkInfo::default()
     });
     let actions = core.kill(&id(), None, now);
@@ -108,13 +127,19 @@ fn killing_is_reported_to_frameworks_that_know_it() {
 #[test]
 fn a_task_that_runs_too_long_fails_with_its_reason() {
     let now = Instant::now();
-    let limited = TaskInfo { max_completion_time: Some(DurationInfo { nanoseconds: 2_000_000_000 }), ..task() };
+    let limited = TaskInfo {
+        max_completion_time: Some(DurationInfo { nanoseconds: 2_000_000_000 }),
+        ..task()
+    };
     let mut core = running(&limited, now);
     assert_eq!(core.next_tick(), Some(now + 2 * SECOND));
     assert_eq!(core.tick(now + 2 * SECOND), [Action::Terminate, Action::Kill]);
     let actions = core.ended(Exit::Signal { number: 9, core: false }, now + 2 * SECOND);
     let [.., Action::Report(last)] = &actions[..] else { panic!("no report") };
-    assert_eq!((last.state, last.reason), (TaskState::TaskFailed, Some(Reason::MaxCompletionTimeReached)));
+    assert_eq!(
+        (last.state, last.reason),
+        (TaskState::TaskFailed, Some(Reason::MaxCompletionTimeReached))
+    );
 }
 
 #[test]
@@ -148,7 +173,11 @@ fn the_agent_may_be_away_for_the_recovery_timeout() {
     let now = Instant::now();
     let mut core = running(&task(), now);
     assert_eq!(core.disconnected(now), []);
-    assert_eq!(core.disconnected(now + SECOND), [], "a failed attempt does not start the time again");
+    assert_eq!(
+        core.disconnected(now + SECOND),
+        [],
+        "a failed attempt does not start the time again"
+    );
     assert_eq!(core.next_tick(), Some(now + 60 * SECOND));
     core.subscribed(&FrameworkInfo::default());
     assert_eq!(core.next_tick(), None);
@@ -183,9 +212,17 @@ fn a_second_task_fails_and_a_repeated_one_is_ignored() {
 #[test]
 fn absurd_durations_do_not_overflow() {
     let now = Instant::now();
-    let endless = TaskInfo { max_completion_time: Some(DurationInfo { nanoseconds: i64::MAX }), kill_policy: Some(policy(-5)), ..task() };
+    let endless = TaskInfo {
+        max_completion_time: Some(DurationInfo { nanoseconds: i64::MAX }),
+        kill_policy: Some(policy(-5)),
+        ..task()
+    };
     let mut core = running(&endless, now);
-    assert_eq!(core.kill(&id(), None, now), [Action::Terminate, Action::Kill], "a negative grace is none");
+    assert_eq!(
+        core.kill(&id(), None, now),
+        [Action::Terminate, Action::Kill],
+        "a negative grace is none"
+    );
 }
 
 #[test]

@@ -12,8 +12,8 @@ use mezzo_proto::v1::executor::executor_service_server::{ExecutorService, Execut
 use mezzo_proto::v1::executor::{Call, Event, call};
 use mezzo_proto::v1::framework_info::capability::Type as Capability;
 use mezzo_proto::v1::{
-    AgentInfo, CommandInfo, DurationInfo, ExecutorInfo, FrameworkInfo, KillPolicy, TaskId, TaskInfo, TaskState, TaskStatus,
-    framework_info,
+    AgentInfo, CommandInfo, DurationInfo, ExecutorInfo, FrameworkInfo, KillPolicy, TaskId,
+    TaskInfo, TaskState, TaskStatus, framework_info,
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -40,7 +40,10 @@ struct Service(mpsc::Sender<Connection>);
 impl ExecutorService for Service {
     type ConnectStream = ReceiverStream<Result<Event, Status>>;
 
-    async fn connect(&self, request: Request<Streaming<Call>>) -> Result<Response<Self::ConnectStream>, Status> {
+    async fn connect(
+        &self,
+        request: Request<Streaming<Call>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
         let (events, stream) = mpsc::channel(16);
         let connection = Connection { calls: request.into_inner(), events };
         self.0.send(connection).await.map_err(|_| Status::unavailable("the test is over"))?;
@@ -80,7 +83,10 @@ impl FakeAgent {
 
     /// The next connection, before its first call.
     pub(crate) async fn accept(&mut self) -> Connection {
-        tokio::time::timeout(PATIENCE, self.connections.recv()).await.expect("no executor came").unwrap()
+        tokio::time::timeout(PATIENCE, self.connections.recv())
+            .await
+            .expect("no executor came")
+            .unwrap()
     }
 
     /// The next connection, subscribed, and what it subscribed with.
@@ -88,7 +94,10 @@ impl FakeAgent {
         let mut connection = self.accept().await;
         let call = connection.next_call().await;
         assert_eq!(call.r#type(), call::Type::Subscribe);
-        assert_eq!((call.framework_id.value.as_str(), call.executor_id.value.as_str()), ("framework", "task"));
+        assert_eq!(
+            (call.framework_id.value.as_str(), call.executor_id.value.as_str()),
+            ("framework", "task")
+        );
         connection.welcome(&[]).await;
         (connection, call.subscribe.unwrap())
     }
@@ -96,7 +105,11 @@ impl FakeAgent {
 
 impl Connection {
     pub(crate) async fn next_call(&mut self) -> Call {
-        tokio::time::timeout(PATIENCE, self.calls.message()).await.expect("no call came").unwrap().expect("the executor hung up")
+        tokio::time::timeout(PATIENCE, self.calls.message())
+            .await
+            .expect("no call came")
+            .unwrap()
+            .expect("the executor hung up")
     }
 
     /// Tells the executor that it is subscribed.
@@ -104,11 +117,19 @@ impl Connection {
         let capability = |c: &Capability| framework_info::Capability { r#type: Some((*c).into()) };
         let subscribed = event::Subscribed {
             executor_info: ExecutorInfo::default(),
-            framework_info: FrameworkInfo { capabilities: capabilities.iter().map(capability).collect(), ..FrameworkInfo::default() },
+            framework_info: FrameworkInfo {
+                capabilities: capabilities.iter().map(capability).collect(),
+                ..FrameworkInfo::default()
+            },
             agent_info: AgentInfo::default(),
             container_id: None,
         };
-        self.send(Event { r#type: Some(Type::Subscribed.into()), subscribed: Some(subscribed), ..Event::default() }).await;
+        self.send(Event {
+            r#type: Some(Type::Subscribed.into()),
+            subscribed: Some(subscribed),
+            ..Event::default()
+        })
+        .await;
     }
 
     pub(crate) async fn send(&self, event: Event) {
@@ -122,7 +143,9 @@ impl Connection {
 
     pub(crate) async fn kill(&self, grace: Option<Duration>) {
         let kill_policy = grace.map(|grace| KillPolicy {
-            grace_period: Some(DurationInfo { nanoseconds: i64::try_from(grace.as_nanos()).unwrap() }),
+            grace_period: Some(DurationInfo {
+                nanoseconds: i64::try_from(grace.as_nanos()).unwrap(),
+            }),
         });
         let kill = Some(event::Kill { task_id: task_id(), kill_policy });
         self.send(Event { r#type: Some(Type::Kill.into()), kill, ..Event::default() }).await;
@@ -133,8 +156,16 @@ impl Connection {
     }
 
     pub(crate) async fn acknowledge(&self, status: &TaskStatus) {
-        let acknowledged = event::Acknowledged { task_id: status.task_id.clone(), uuid: status.uuid.clone().unwrap() };
-        self.send(Event { r#type: Some(Type::Acknowledged.into()), acknowledged: Some(acknowledged), ..Event::default() }).await;
+        let acknowledged = event::Acknowledged {
+            task_id: status.task_id.clone(),
+            uuid: status.uuid.clone().unwrap(),
+        };
+        self.send(Event {
+            r#type: Some(Type::Acknowledged.into()),
+            acknowledged: Some(acknowledged),
+            ..Event::default()
+        })
+        .await;
     }
 
     /// The next update, which must be of this state; acknowledged.

@@ -16,7 +16,11 @@ fn id() -> ContainerId {
 }
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
-    let variable = |(name, value): &(&str, &str)| Variable { name: (*name).to_owned(), value: Some((*value).to_owned()), ..Variable::default() };
+    let variable = |(name, value): &(&str, &str)| Variable {
+        name: (*name).to_owned(),
+        value: Some((*value).to_owned()),
+        ..Variable::default()
+    };
     Environment { variables: variables.iter().map(variable).collect() }
 }
 
@@ -115,7 +119,10 @@ async fn the_users_variables_win_over_isolators_and_those_over_the_agents() {
     containerizer.launch(spec).await.unwrap();
     let plan = world.specs.lock().unwrap()[0].clone();
     let get = |name: &str| plan.env.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
-    assert_eq!((get("AGENT"), get("ISOLATOR"), get("BOTH"), get("PATH")), (Some("a"), Some("i"), Some("u"), Some("/x")));
+    assert_eq!(
+        (get("AGENT"), get("ISOLATOR"), get("BOTH"), get("PATH")),
+        (Some("a"), Some("i"), Some("u"), Some("/x"))
+    );
     assert_eq!(get("MEZZO_TASK_ENVIRONMENT"), Some(r#"{"TASK":"t"}"#));
     assert_eq!(plan.argv, ["sh", "-c", "true"]);
     assert_eq!(plan.cwd, Some(world.dir.path().join("sandboxes/c")));

@@ -9,7 +9,12 @@ use super::world::{Interference, World};
 use crate::{Containerizer, ExitStatus, RecoverError, RecoveredContainer, Termination};
 
 fn expected(ids: &[&str]) -> Vec<RecoveredContainer> {
-    ids.iter().map(|id| RecoveredContainer { container_id: ContainerId::new(id), config: Default::default() }).collect()
+    ids.iter()
+        .map(|id| RecoveredContainer {
+            container_id: ContainerId::new(id),
+            config: Default::default(),
+        })
+        .collect()
 }
 
 fn write_pid(world: &World, id: &str, text: &str) {
@@ -29,7 +34,11 @@ async fn containers_run_on_and_their_end_is_seen() {
     let request = world.recovered.lock().unwrap()[0].clone();
     assert_eq!((request.states[0].pid, request.orphans.len()), (77, 0));
     assert_eq!(containerizer.status(&ContainerId::new("c")).await.unwrap().executor_pid, Some(77));
-    assert_eq!(containerizer.usage(&ContainerId::new("c")).await.unwrap().cpus_soft_limit, None, "not known any more");
+    assert_eq!(
+        containerizer.usage(&ContainerId::new("c")).await.unwrap().cpus_soft_limit,
+        None,
+        "not known any more"
+    );
 
     let wait = containerizer.wait(&ContainerId::new("c"));
     world.process().end(ExitStatus::Exited(1));
@@ -47,8 +56,15 @@ async fn what_ended_meanwhile_is_told_by_the_status_file() {
     assert_eq!(recovery.ended.len(), 2);
     let termination = containerizer.wait(&ContainerId::new("c")).await.unwrap();
     assert_eq!(termination.exit, Some(ExitStatus::Exited(3)));
-    assert_eq!(containerizer.wait(&ContainerId::new("never-ran")).await, Some(Termination::default()));
-    assert_eq!(world.log().iter().filter(|l| *l == "cleanup a").count(), 2, "isolators clean up after both");
+    assert_eq!(
+        containerizer.wait(&ContainerId::new("never-ran")).await,
+        Some(Termination::default())
+    );
+    assert_eq!(
+        world.log().iter().filter(|l| *l == "cleanup a").count(),
+        2,
+        "isolators clean up after both"
+    );
     assert!(!world.files("c").directory().exists());
 }
 
@@ -68,12 +84,15 @@ async fn orphans_are_destroyed() {
 #[tokio::test]
 async fn damaged_records_do_not_stop_the_agent() {
     let (world, _) = World::new();
-    for (id, text) in [("empty", ""), ("half", "7"), ("words", "seven eight"), ("huge", "99999999999 1")] {
+    for (id, text) in
+        [("empty", ""), ("half", "7"), ("words", "seven eight"), ("huge", "99999999999 1")]
+    {
         write_pid(&world, id, text);
         fs::write(world.files(id).status(), "garbage").unwrap();
     }
     let containerizer = world.containerizer();
-    let recovery = containerizer.recover(expected(&["empty", "half", "words", "huge"])).await.unwrap();
+    let recovery =
+        containerizer.recover(expected(&["empty", "half", "words", "huge"])).await.unwrap();
     assert_eq!(recovery.ended.len(), 4);
     for id in recovery.ended {
         assert_eq!(containerizer.wait(&id).await, Some(Termination::default()));
@@ -86,7 +105,10 @@ async fn a_pid_that_belongs_to_another_process_is_not_adopted() {
     write_pid(&world, "c", "77 5\n");
     world.adoptable.lock().unwrap().push(ProcessId { pid: 77, start_time: 6 });
     let containerizer = world.containerizer();
-    assert_eq!(containerizer.recover(expected(&["c"])).await.unwrap().ended, [ContainerId::new("c")]);
+    assert_eq!(
+        containerizer.recover(expected(&["c"])).await.unwrap().ended,
+        [ContainerId::new("c")]
+    );
 }
 
 #[tokio::test]
@@ -94,5 +116,8 @@ async fn an_isolator_that_cannot_recover_ends_the_start() {
     let (world, _) = World::new();
     world.at("recover a", Interference::Fail);
     let error = world.containerizer().recover(Vec::new()).await.unwrap_err();
-    assert!(matches!(&error, RecoverError::Isolator { isolator, .. } if isolator == "a"), "{error}");
+    assert!(
+        matches!(&error, RecoverError::Isolator { isolator, .. } if isolator == "a"),
+        "{error}"
+    );
 }

@@ -15,7 +15,9 @@ use tokio::sync::watch;
 
 use crate::launcher::{Launcher, Process, Waiting};
 use crate::runtime_dir::Files;
-use crate::{Config, Containerizer, ContainerSpec, ExitStatus, MezzoContainerizer, NamedHook, NamedIsolator};
+use crate::{
+    Config, ContainerSpec, Containerizer, ExitStatus, MezzoContainerizer, NamedHook, NamedIsolator,
+};
 
 /// What a test does at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +66,14 @@ impl World {
         let mut config = Config::new(self.dir.path().join("run"), "/no/launcher");
         config.namespaces = Namespaces::NONE;
         config.kill_timeout = std::time::Duration::from_millis(50);
-        config.isolators = ["a", "b"].map(|name| NamedIsolator { name: name.to_owned(), isolator: Arc::new(Fake::new(self, name)) }).into();
-        config.hooks = vec![NamedHook { name: "h".to_owned(), hook: Arc::new(Fake::new(self, "h")) }];
+        config.isolators = ["a", "b"]
+            .map(|name| NamedIsolator {
+                name: name.to_owned(),
+                isolator: Arc::new(Fake::new(self, name)),
+            })
+            .into();
+        config.hooks =
+            vec![NamedHook { name: "h".to_owned(), hook: Arc::new(Fake::new(self, "h")) }];
         MezzoContainerizer::with_launcher(config, Arc::new(FakeLauncher(Arc::clone(self))))
     }
 
@@ -73,7 +81,10 @@ impl World {
         ContainerSpec {
             container_id: ContainerId::new(id),
             config: ContainerConfig {
-                command_info: CommandInfo { value: Some("true".to_owned()), ..CommandInfo::default() },
+                command_info: CommandInfo {
+                    value: Some("true".to_owned()),
+                    ..CommandInfo::default()
+                },
                 directory: self.dir.path().join("sandboxes").join(id).display().to_string(),
                 ..ContainerConfig::default()
             },
@@ -100,11 +111,17 @@ impl World {
     }
 
     /// Something happens; an error if the test wants it to fail.
-    fn moment(&self, moment: &str, id: Option<&mezzo_proto::v1::ContainerId>) -> Result<(), ModuleError> {
+    fn moment(
+        &self,
+        moment: &str,
+        id: Option<&mezzo_proto::v1::ContainerId>,
+    ) -> Result<(), ModuleError> {
         self.log.lock().unwrap().push(moment.to_owned());
         let wanted = self.interfere.lock().unwrap().clone();
         match wanted {
-            Some((when, Interference::Fail)) if when == moment => Err(ModuleError::internal(format!("{moment} fails"))),
+            Some((when, Interference::Fail)) if when == moment => {
+                Err(ModuleError::internal(format!("{moment} fails")))
+            }
             Some((when, Interference::Destroy)) if when == moment => {
                 let id = id.map_or_else(|| ContainerId::new("c"), |id| ContainerId::new(&id.value));
                 // The request is made by the call itself; nobody waits for the outcome here.
@@ -126,7 +143,11 @@ impl Fake {
         Self { world: Arc::clone(world), name }
     }
 
-    fn moment(&self, call: &str, id: Option<&mezzo_proto::v1::ContainerId>) -> Result<(), ModuleError> {
+    fn moment(
+        &self,
+        call: &str,
+        id: Option<&mezzo_proto::v1::ContainerId>,
+    ) -> Result<(), ModuleError> {
         self.world.moment(&format!("{call} {}", self.name), id)
     }
 }
@@ -162,8 +183,12 @@ impl Isolator for Fake {
 }
 
 impl Hook for Fake {
-    fn agent_prelaunch(&self, request: AgentPrelaunchRequest) -> Result<AgentPrelaunchResponse, ModuleError> {
-        self.moment("prelaunch", request.container_id.as_ref()).map(|()| AgentPrelaunchResponse::default())
+    fn agent_prelaunch(
+        &self,
+        request: AgentPrelaunchRequest,
+    ) -> Result<AgentPrelaunchResponse, ModuleError> {
+        self.moment("prelaunch", request.container_id.as_ref())
+            .map(|()| AgentPrelaunchResponse::default())
     }
 }
 
@@ -172,11 +197,21 @@ struct FakeLauncher(Arc<World>);
 const ID: ProcessId = ProcessId { pid: 4711, start_time: 1 };
 
 fn broken() -> LauncherError {
-    LauncherError::Handover { pid: ID.pid, what: "spec", source: io::Error::from(io::ErrorKind::BrokenPipe) }
+    LauncherError::Handover {
+        pid: ID.pid,
+        what: "spec",
+        source: io::Error::from(io::ErrorKind::BrokenPipe),
+    }
 }
 
 impl Launcher for FakeLauncher {
-    fn spawn(&self, spec: &LaunchSpec, _: File, _: File, _: &Files) -> Result<Box<dyn Waiting>, LauncherError> {
+    fn spawn(
+        &self,
+        spec: &LaunchSpec,
+        _: File,
+        _: File,
+        _: &Files,
+    ) -> Result<Box<dyn Waiting>, LauncherError> {
         self.0.specs.lock().unwrap().push(spec.clone());
         self.0.moment("spawn", None).map_err(|_| broken())?;
         Ok(Box::new(FakeWaiting { world: Arc::clone(&self.0), went: false }))
@@ -221,7 +256,8 @@ pub(crate) struct FakeProcess {
 
 impl FakeProcess {
     fn start(world: &Arc<World>, id: ProcessId) -> Arc<Self> {
-        let process = Arc::new(Self { world: Arc::clone(world), id, exit: watch::Sender::new(None) });
+        let process =
+            Arc::new(Self { world: Arc::clone(world), id, exit: watch::Sender::new(None) });
         world.processes.lock().unwrap().push(Arc::clone(&process));
         process
     }
