@@ -45,7 +45,7 @@ pub fn parse<T: Parser>() -> Parsed<T> {
             std::process::exit(0);
         }
         Err(error) => {
-            write_line(&mut std::io::stderr(), &error.to_string());
+            write_line(&mut std::io::stderr(), &format!("{}: {error}", program()));
             std::process::exit(EXIT_WRONG_FLAGS);
         }
     }
@@ -70,6 +70,13 @@ where
     let effective = table::effective(&command, &arguments, &matches);
     let config = T::from_arg_matches_mut(&mut matches).map_err(fail)?;
     Ok(Parsed { config, effective })
+}
+
+/// The name this program was started by.
+fn program() -> String {
+    let path = std::env::args_os().next().unwrap_or_default();
+    let name = std::path::Path::new(&path).file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 fn write_line(out: &mut dyn std::io::Write, line: &str) {
