@@ -164,10 +164,13 @@ fn a_file_that_others_can_write_is_refused_when_root() {
 #[test]
 fn a_library_that_damages_its_process_damages_the_probe_only() {
     let place = Place::new();
-    // The symbol is there by name, but the dynamic section is gone: the loader finds nothing it can use.
+    // Everything is where the headers say, but what the dynamic loader is to do with it is nonsense.
     let mut broken = fs::read(place.library(FIXTURE)).unwrap();
-    let end = broken.len().min(0x4000);
-    broken.get_mut(0x400..end).unwrap().fill(0xff);
+    let word = |at: usize| usize::try_from(u64::from_ne_bytes(broken.get(at..at + 8).unwrap().try_into().unwrap())).unwrap();
+    let headers = (0..20).map(|index| word(32) + index * 56);
+    let dynamic = headers.into_iter().find(|at| broken.get(*at..*at + 4) == Some(&[2, 0, 0, 0])).unwrap();
+    let (offset, size) = (word(dynamic + 8), word(dynamic + 32));
+    broken.get_mut(offset..offset + size).unwrap().fill(0xff);
     let path = place.write("broken.so", &broken);
     match place.load_file(path.to_str().unwrap(), "fixture/rude").unwrap_err() {
         LoadError::Probe { source: ProbeError::Refused(_) | ProbeError::Killed { .. }, .. } => {}
