@@ -1,0 +1,106 @@
+//! The one task that owns the state of the agent.
+
+use std::time::Duration;
+
+use mezzo_agent_core::{Agent, Command, Effect, Now, apply};
+use mezzo_runtime::clock::Clock;
+use mezzo_runtime::shutdown::Shutdown;
+use tokio::sync::{mpsc, oneshot};
+
+/// Inputs that wait at most. Who has more to say waits.
+const INPUTS: usize = 8192;
+/// Inputs that are worked on before their effects are handed over.
+const BATCH: usize = 256;
+/// How long to sleep when there is no deadline.
+const NO_DEADLINE: Duration = Duration::from_secs(3600);
+
+type Look = Box<dyn FnOnce(&Agent) + Send>;
+
+enum Input {
+    Command(Command),
+    Look(Look),
+}
+
+/// Says things to the actor. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Handle {
+    /// Says something; waits while there is too much to do. After the end of the actor nobody hears it.
+    pub(crate) async fn say(&self, command: Command) {
+        let _ = self.inputs.send(Input::Command(command)).await;
+    }
+
+    /// The same from a thread outside the runtime.
+    pub(crate) fn say_blocking(&self, command: Command) {
+        let _ = self.inputs.blocking_send(Input::Command(command));
+    }
+
+    /// Looks at the state; none after the end of the actor.
+    pub(crate) async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Agent) -> T + Send + 'static) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        let look: Look = Box::new(move |agent| {
+            // Who asked may be gone.
+            let _ = answer.send(look(agent));
+        });
+        self.inputs.send(Input::Look(look)).await.ok()?;
+        answered.await.ok()
+    }
+}
+
+/// The receiving side, until the actor runs.
+pub(crate) struct Inputs(mpsc::Receiver<Input>);
+
+/// A handle, and what the actor hears of it.
+pub(crate) fn channel() -> (Handle, Inputs) {
+    let (inputs, receiver) = mpsc::channel(INPUTS);
+    (Handle { inputs }, Inputs(receiver))
+}
+
+/// Owns the agent until the shutdown.
+pub(crate) async fn run(
+    mut agent: Agent,
+    Inputs(mut inputs): Inputs,
+    effects: mpsc::Sender<Vec<Effect>>,
+    clock: Clock,
+    shutdown: Shutdown,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let until = agent.next_deadline().map_or(NO_DEADLINE, |at| at.saturating_sub(now(&clock).at));
+        let mut out = Vec::new();
+        tokio::select! {
+            () = shutdown.triggered() => return,
+            count = inputs.recv_many(&mut batch, BATCH) => {
+                if count == 0 {
+                    return;
+                }
+                for input in batch.drain(..) {
+                    match input {
+                        Input::Command(command) => out.append(&mut apply(&mut agent, command, now(&clock))),
+                        Input::Look(look) => look(&agent),
+                    }
+                }
+            }
+            () = clock.sleep(until) => {}
+        }
+        let at = now(&clock);
+        if agent.next_deadline().is_some_and(|deadline| deadline <= at.at) {
+            out.append(&mut apply(&mut agent, Command::Tick, at));
+        }
+        if !out.is_empty() && effects.send(out).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The time, as the core wants it.
+pub(crate) fn now(clock: &Clock) -> Now {
+    let reading = clock.now();
+    Now {
+        wall: Duration::from_nanos(reading.wall_ns).as_secs_f64(),
+        at: Duration::from_nanos(reading.monotonic_ns),
+    }
+}
