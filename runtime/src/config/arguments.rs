@@ -85,9 +85,9 @@ pub(crate) fn normalise(
             return Ok(out);
         }
         let Some(flag) = arg.to_str().and_then(|text| text.strip_prefix("--")) else {
-            if let Some(below) = level.subcommand(&arg) {
+            if level.command.find_subcommand(&arg).is_some() {
                 level.fill_in(&mut out, &environment)?;
-                level = below;
+                level = level.below(&arg);
             }
             out.list.push(arg);
             continue;
@@ -132,8 +132,12 @@ impl<'a> Level<'a> {
         Self { command, seen: BTreeSet::new() }
     }
 
-    fn subcommand(&self, name: &OsStr) -> Option<Self> {
-        self.command.find_subcommand(name).map(Self::new)
+    /// The level of a subcommand. A global flag that was seen here is not looked for in the environment again.
+    fn below(self, name: &OsStr) -> Self {
+        let command = self.command.find_subcommand(name).unwrap_or(self.command);
+        let global = |seen: &&str| flags(command).any(|(flag, arg)| flag == *seen && arg.is_global_set());
+        let seen = self.seen.into_iter().filter(global).collect();
+        Self { command, seen }
     }
 
     /// The flag of that spelling, and whether it was spelled `no_…`.

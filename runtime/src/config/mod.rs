@@ -63,7 +63,9 @@ where
     T: Parser,
     A: Into<OsString>,
 {
-    let command = arguments::augment(T::command());
+    let mut command = arguments::augment(T::command());
+    // Makes global flags flags of every subcommand.
+    command.build();
     let arguments = arguments::normalise(&command, args.into_iter().map(Into::into), environment)?;
     let fail = |error: clap::Error| FlagError::from_clap(&command, &arguments, &error);
     let mut matches = command.clone().try_get_matches_from(&arguments.list).map_err(fail)?;

@@ -261,7 +261,7 @@ fn sizes_read_as_mesos_writes_them() {
 #[derive(Debug, Parser)]
 struct Tool {
     /// Where.
-    #[arg(long, default_value = "127.0.0.1:5050")]
+    #[arg(long, global = true, default_value = "127.0.0.1:5050")]
     master: String,
     #[command(subcommand)]
     verb: Verb,
@@ -292,4 +292,13 @@ fn subcommands_have_their_own_flags_and_what_follows_two_dashes_is_left_alone() 
         error.unwrap_err().to_string(),
         "unknown flag --instance-cuont: expected perhaps --instance_count"
     );
+}
+
+#[test]
+fn a_global_flag_may_stand_before_or_after_the_subcommand_and_wins_over_the_environment() {
+    let environment = |name: &str| (name == "MEZZO_MASTER").then(|| "env:1".to_owned());
+    let master = |args: &[&str]| try_parse::<Tool, _>(args.iter().copied(), environment).unwrap().config.master;
+    assert_eq!(master(&["tool", "run", "ls"]), "env:1");
+    assert_eq!(master(&["tool", "--master=m:1", "run", "ls"]), "m:1");
+    assert_eq!(master(&["tool", "run", "--master", "m:1", "ls"]), "m:1");
 }
