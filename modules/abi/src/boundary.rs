@@ -118,7 +118,8 @@ pub fn root(make: fn() -> LibRoot) -> RootResult {
     static MAKE: std::sync::OnceLock<fn() -> LibRoot> = std::sync::OnceLock::new();
     let _ = MAKE.set(make);
     abi_stable::library::__call_root_module_loader(|| -> LibRoot_Ref {
-        let modules = MAKE.get().map_or(none as extern "C" fn() -> RVec<ModuleDecl>, |make| make().modules);
+        let modules =
+            MAKE.get().map_or(none as extern "C" fn() -> RVec<ModuleDecl>, |make| make().modules);
         LibRoot { modules }.leak_into_prefix()
     })
 }

@@ -53,18 +53,38 @@ macro_rules! export_module {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __create {
-    (allocator) => { $crate::private::create_allocator };
-    (isolator) => { $crate::private::create_isolator };
-    (hook) => { $crate::private::create_hook };
-    ($other:ident) => { compile_error!(concat!("unknown kind of module `", stringify!($other), "`, expected `allocator`, `isolator` or `hook`")) };
+    (allocator) => {
+        $crate::private::create_allocator
+    };
+    (isolator) => {
+        $crate::private::create_isolator
+    };
+    (hook) => {
+        $crate::private::create_hook
+    };
+    ($other:ident) => {
+        compile_error!(concat!(
+            "unknown kind of module `",
+            stringify!($other),
+            "`, expected `allocator`, `isolator` or `hook`"
+        ))
+    };
 }
 
 /// The number of a kind.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __kind {
-    (allocator) => { 1 };
-    (isolator) => { 2 };
-    (hook) => { 3 };
-    ($other:ident) => { 0 };
+    (allocator) => {
+        1
+    };
+    (isolator) => {
+        2
+    };
+    (hook) => {
+        3
+    };
+    ($other:ident) => {
+        0
+    };
 }

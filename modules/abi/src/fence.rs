@@ -13,7 +13,10 @@ pub(crate) fn fenced<T>(f: impl FnOnce() -> Result<T, ModuleError>) -> Result<T,
     // Unwind safety: a module is called again after a panic, as its contract says; its locks are poisoned where it matters.
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(result) => result,
-        Err(payload) => Err(ModuleError::new(Code::Internal, format!("{}{}", crate::PANIC_PREFIX, panic_text(payload)))),
+        Err(payload) => Err(ModuleError::new(
+            Code::Internal,
+            format!("{}{}", crate::PANIC_PREFIX, panic_text(payload)),
+        )),
     }
 }
 

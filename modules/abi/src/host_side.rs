@@ -12,8 +12,8 @@ use mezzo_module_api::{Code, Completion, Host, Kind, Level, ModuleError, Transpo
 use prost::Message;
 
 use crate::boundary::{
-    AbiResult, Completion as AbiCompletion, Completion_TO, HostServices as AbiHost, HostServices_TO, LibRoot_Ref, ModuleBox,
-    ModuleDecl,
+    AbiResult, Completion as AbiCompletion, Completion_TO, HostServices as AbiHost,
+    HostServices_TO, LibRoot_Ref, ModuleBox, ModuleDecl,
 };
 use crate::fence::{error_from_abi, fenced, from_abi, quietly, to_abi};
 
@@ -129,7 +129,11 @@ impl Declared {
     ///
     /// # Errors
     /// The constructor's own error, or its panic.
-    pub fn create(&self, host: Host, request: &CreateModuleRequest) -> Result<impl Transport + use<>, ModuleError> {
+    pub fn create(
+        &self,
+        host: Host,
+        request: &CreateModuleRequest,
+    ) -> Result<impl Transport + use<>, ModuleError> {
         let host = HostServices_TO::from_value(HostServices { host }, TD_Opaque);
         let request = request.encode_to_vec();
         match (self.decl.create)(host, RSlice::from_slice(&request)) {
@@ -141,7 +145,10 @@ impl Declared {
 
 impl fmt::Debug for Declared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Declared").field("name", &self.name()).field("kind", &self.kind_number()).finish_non_exhaustive()
+        f.debug_struct("Declared")
+            .field("name", &self.name())
+            .field("kind", &self.kind_number())
+            .finish_non_exhaustive()
     }
 }
 
@@ -157,7 +164,11 @@ impl Transport for Opened {
 
     fn start(&self, method: u32, request: &[u8], done: Completion<Vec<u8>>) {
         let done = Pending { done: Mutex::new(Some(done)) };
-        self.module.start(method, RSlice::from_slice(request), Completion_TO::from_value(done, TD_Opaque));
+        self.module.start(
+            method,
+            RSlice::from_slice(request),
+            Completion_TO::from_value(done, TD_Opaque),
+        );
     }
 }
 
@@ -218,9 +229,14 @@ fn short(error: LibraryError) -> OpenError {
             OpenError::NoRoot(String::from_utf8_lossy(&symbol).trim_end_matches('\0').to_owned())
         }
         LibraryError::IncompatibleVersionNumber { expected_version, actual_version, .. } => {
-            OpenError::Version { found: actual_version.to_string(), expected: expected_version.to_string() }
+            OpenError::Version {
+                found: actual_version.to_string(),
+                expected: expected_version.to_string(),
+            }
         }
-        LibraryError::InvalidAbiHeader(header) => OpenError::Framework(format!("{header:?}").chars().take(300).collect()),
+        LibraryError::InvalidAbiHeader(header) => {
+            OpenError::Framework(format!("{header:?}").chars().take(300).collect())
+        }
         LibraryError::AbiInstability(error) => {
             let full = error.to_string();
             OpenError::Layout { short: error_lines(&full), full }
@@ -237,6 +253,7 @@ fn error_lines(text: &str) -> String {
 }
 
 fn first_lines(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
+    let lines: Vec<_> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
     lines.join(" ")
 }

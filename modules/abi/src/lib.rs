@@ -38,7 +38,9 @@ pub use host_side::{Declared, Library, OpenError, PANIC_PREFIX};
 /// What the expansion of [`export_module!`] names; not for anybody else.
 #[doc(hidden)]
 pub mod private {
-    pub use crate::boundary::{CreateResult, HostBox, LibRoot, ModuleDecl, RootResult, header, root};
+    pub use crate::boundary::{
+        CreateResult, HostBox, LibRoot, ModuleDecl, RootResult, header, root,
+    };
     pub use crate::module_side::{create_allocator, create_hook, create_isolator};
     pub use abi_stable::library::LibHeader;
     pub use abi_stable::std_types::{RSlice, RStr, RVec};

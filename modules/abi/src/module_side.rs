@@ -7,7 +7,8 @@ use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RResult, RSlice, RStr};
 use mezzo_module_api::v1::CreateModuleRequest;
 use mezzo_module_api::{
-    Allocator, Code, Completion, Hook, Host, HostServices, Instance, Isolator, Level, ModuleError, Parameters,
+    Allocator, Code, Completion, Hook, Host, HostServices, Instance, Isolator, Level, ModuleError,
+    Parameters,
 };
 use prost::Message;
 
@@ -15,12 +16,18 @@ use crate::boundary::{CompletionBox, CreateResult, HostBox, Module, Module_TO};
 use crate::fence::{error_to_abi, fenced, from_abi, quietly, to_abi};
 
 /// Makes an allocator for the host; called by the macro's expansion.
-pub fn create_allocator<T, F>(host: HostBox, request: RSlice<'_, u8>, constructor: F) -> CreateResult
+pub fn create_allocator<T, F>(
+    host: HostBox,
+    request: RSlice<'_, u8>,
+    constructor: F,
+) -> CreateResult
 where
     T: Allocator + 'static,
     F: FnOnce(Host, Parameters) -> Result<T, ModuleError>,
 {
-    create(host, request, |host, parameters| Ok(Instance::Allocator(Arc::new(constructor(host, parameters)?))))
+    create(host, request, |host, parameters| {
+        Ok(Instance::Allocator(Arc::new(constructor(host, parameters)?)))
+    })
 }
 
 /// Makes an isolator for the host; called by the macro's expansion.
@@ -29,7 +36,9 @@ where
     T: Isolator + 'static,
     F: FnOnce(Host, Parameters) -> Result<T, ModuleError>,
 {
-    create(host, request, |host, parameters| Ok(Instance::Isolator(Arc::new(constructor(host, parameters)?))))
+    create(host, request, |host, parameters| {
+        Ok(Instance::Isolator(Arc::new(constructor(host, parameters)?)))
+    })
 }
 
 /// Makes a hook for the host; called by the macro's expansion.
@@ -38,7 +47,9 @@ where
     T: Hook + 'static,
     F: FnOnce(Host, Parameters) -> Result<T, ModuleError>,
 {
-    create(host, request, |host, parameters| Ok(Instance::Hook(Arc::new(constructor(host, parameters)?))))
+    create(host, request, |host, parameters| {
+        Ok(Instance::Hook(Arc::new(constructor(host, parameters)?)))
+    })
 }
 
 fn create(
@@ -47,12 +58,16 @@ fn create(
     constructor: impl FnOnce(Host, Parameters) -> Result<Instance, ModuleError>,
 ) -> CreateResult {
     let made = fenced(|| {
-        let request = CreateModuleRequest::decode(request.as_slice())
-            .map_err(|error| ModuleError::invalid(format!("the request to make a module cannot be decoded: {error}")))?;
+        let request = CreateModuleRequest::decode(request.as_slice()).map_err(|error| {
+            ModuleError::invalid(format!("the request to make a module cannot be decoded: {error}"))
+        })?;
         constructor(Host::new(RemoteHost { host }), Parameters::new(request.parameters))
     });
     match made {
-        Ok(instance) => RResult::ROk(Module_TO::from_value(Fenced { instance: ManuallyDrop::new(instance) }, TD_Opaque)),
+        Ok(instance) => RResult::ROk(Module_TO::from_value(
+            Fenced { instance: ManuallyDrop::new(instance) },
+            TD_Opaque,
+        )),
         Err(error) => RResult::RErr(error_to_abi(error)),
     }
 }
@@ -73,7 +88,12 @@ impl Module for Fenced {
         let none = Arc::clone(&answer);
         let done = Completion::with_never(
             move |result| answer.complete(to_abi(result)),
-            move || none.complete(to_abi(Err(ModuleError::new(Code::Cancelled, "there will be no answer")))),
+            move || {
+                none.complete(to_abi(Err(ModuleError::new(
+                    Code::Cancelled,
+                    "there will be no answer",
+                ))))
+            },
         );
         quietly(|| self.instance.start(method, request.as_slice(), done));
     }

@@ -118,7 +118,10 @@ mod tests {
     fn what_is_taken_is_not_free_until_it_is_given_back() {
         let mut agent = Agent::default();
         agent.set_total(resources("cpus:4;mem:100;ports:[1-10]"));
-        assert_eq!(agent.take((1, 1), &resources("cpus:1;ports:[2-3]")), Quantities::parse("cpus:1").unwrap());
+        assert_eq!(
+            agent.take((1, 1), &resources("cpus:1;ports:[2-3]")),
+            Quantities::parse("cpus:1").unwrap()
+        );
         assert_eq!(agent.free().to_string(), "cpus:3;mem:100;ports:[1-1,4-10]");
         assert_eq!(agent.give_back((1, 1), &resources("cpus:2")), None, "more than is held");
         assert!(agent.give_back((1, 1), &resources("cpus:1;ports:[2-3]")).is_some());

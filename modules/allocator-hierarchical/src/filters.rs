@@ -22,15 +22,28 @@ struct Filter {
 }
 
 impl Filters {
-    pub(crate) fn add(&mut self, owner: (FrameworkKey, RoleKey), refused: Resources, until: u64, epoch: u64) {
+    pub(crate) fn add(
+        &mut self,
+        owner: (FrameworkKey, RoleKey),
+        refused: Resources,
+        until: u64,
+        epoch: u64,
+    ) {
         let filters = self.by_owner.entry(owner).or_default();
         // One that hides no more and goes no later is of no use beside the new one.
-        filters.retain(|old| old.epoch == epoch && !(old.until <= until && refused.contains(&old.refused)));
+        filters.retain(|old| {
+            old.epoch == epoch && !(old.until <= until && refused.contains(&old.refused))
+        });
         filters.push(Filter { refused, until, epoch });
     }
 
     /// Whether a framework has refused this, or more.
-    pub(crate) fn hide(&self, owner: (FrameworkKey, RoleKey), epoch: u64, offered: &Resources) -> bool {
+    pub(crate) fn hide(
+        &self,
+        owner: (FrameworkKey, RoleKey),
+        epoch: u64,
+        offered: &Resources,
+    ) -> bool {
         let filters = self.by_owner.get(&owner).map(Vec::as_slice).unwrap_or_default();
         filters.iter().any(|filter| filter.epoch == epoch && filter.refused.contains(offered))
     }

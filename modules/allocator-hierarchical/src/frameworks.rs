@@ -38,29 +38,49 @@ pub(crate) struct Subscription {
 impl Framework {
     /// Whether it gets offers in this role.
     pub(crate) fn wants_offers_in(&self, role: RoleKey) -> bool {
-        self.active && self.wishes.roles.get(&role).is_some_and(|subscription| !subscription.suppressed)
+        self.active
+            && self.wishes.roles.get(&role).is_some_and(|subscription| !subscription.suppressed)
     }
 }
 
 impl Wishes {
-    pub(crate) fn new(key: FrameworkKey, wire: Option<&FrameworkWishes>, roles: &Roles) -> Result<Self, ModuleError> {
-        let wire = wire.ok_or_else(|| ModuleError::invalid(format!("framework {key} comes without its wishes")))?;
+    pub(crate) fn new(
+        key: FrameworkKey,
+        wire: Option<&FrameworkWishes>,
+        roles: &Roles,
+    ) -> Result<Self, ModuleError> {
+        let wire = wire.ok_or_else(|| {
+            ModuleError::invalid(format!("framework {key} comes without its wishes"))
+        })?;
         let info = wire.framework_info.clone().unwrap_or_default();
-        if wire.offer_constraints.as_ref().is_some_and(|constraints| !constraints.role_constraints.is_empty()) {
+        if wire
+            .offer_constraints
+            .as_ref()
+            .is_some_and(|constraints| !constraints.role_constraints.is_empty())
+        {
             return Err(ModuleError::unimplemented("offer_constraints"));
         }
         let mut subscriptions = BTreeMap::new();
         for role in &wire.roles {
             let entry = roles.get(*role).ok_or_else(|| unknown_role(*role))?;
-            let filters = info.offer_filters.get(entry.name.as_str()).and_then(|filters| filters.min_allocatable_resources.as_ref());
+            let filters = info
+                .offer_filters
+                .get(entry.name.as_str())
+                .and_then(|filters| filters.min_allocatable_resources.as_ref());
             let subscription = Subscription {
                 suppressed: wire.suppressed_roles.contains(role),
-                min_allocatable: filters.map(|filters| min_allocatable(&filters.quantities)).transpose()?,
+                min_allocatable: filters
+                    .map(|filters| min_allocatable(&filters.quantities))
+                    .transpose()?,
             };
             subscriptions.insert(*role, subscription);
         }
         let path = info.id.map_or_else(|| key.to_string(), |id| id.value).into();
-        Ok(Self { path, capabilities: FrameworkCapabilities::from_proto(&info.capabilities), roles: subscriptions })
+        Ok(Self {
+            path,
+            capabilities: FrameworkCapabilities::from_proto(&info.capabilities),
+            roles: subscriptions,
+        })
     }
 }
 

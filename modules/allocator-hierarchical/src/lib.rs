@@ -28,7 +28,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mezzo_module_abi::export_module;
 use mezzo_module_api::v1::{
-    AllocateRequest, AllocateResponse, InitializeAllocatorRequest, InitializeAllocatorResponse, ObserveRequest, ObserveResponse,
+    AllocateRequest, AllocateResponse, InitializeAllocatorRequest, InitializeAllocatorResponse,
+    ObserveRequest, ObserveResponse,
 };
 use mezzo_module_api::{Allocator, Host, ModuleError, Parameters};
 
@@ -58,7 +59,10 @@ impl Hierarchical {
 }
 
 impl Allocator for Hierarchical {
-    fn initialize(&self, request: InitializeAllocatorRequest) -> Result<InitializeAllocatorResponse, ModuleError> {
+    fn initialize(
+        &self,
+        request: InitializeAllocatorRequest,
+    ) -> Result<InitializeAllocatorResponse, ModuleError> {
         *self.state() = State::new(Options::new(&request)?);
         Ok(InitializeAllocatorResponse::default())
     }

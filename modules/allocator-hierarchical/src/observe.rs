@@ -7,8 +7,8 @@ use mezzo_model::{AgentCapabilities, Quantities, Resources, Role};
 use mezzo_module_api::v1::allocator_event::Event;
 use mezzo_module_api::v1::observe_response::Refused;
 use mezzo_module_api::v1::{
-    AgentAdded, AgentUpdated, AllocatorEvent, Converted, FrameworkAdded, FrameworkUpdated, Holding, ObserveRequest, ObserveResponse,
-    Recovered, RoleAdded, WhitelistUpdated,
+    AgentAdded, AgentUpdated, AllocatorEvent, Converted, FrameworkAdded, FrameworkUpdated, Holding,
+    ObserveRequest, ObserveResponse, Recovered, RoleAdded, WhitelistUpdated,
 };
 use mezzo_module_api::{Code, ModuleError};
 use mezzo_proto::v1::Resource;
@@ -59,7 +59,10 @@ impl State {
             Event::WhitelistUpdated(event) => self.whitelist_updated(event),
             Event::UnavailabilityUpdated(event) => {
                 // An agent that will be away is offered all the same; the core tells the framework when.
-                self.agents.get_mut(&event.agent()).into_iter().for_each(|agent| agent.looked_at = None);
+                self.agents
+                    .get_mut(&event.agent())
+                    .into_iter()
+                    .for_each(|agent| agent.looked_at = None);
                 Ok(())
             }
             Event::HoldOff(event) => {
@@ -67,7 +70,9 @@ impl State {
                 Ok(())
             }
             Event::QuotaUpdated(event) => match &event.quota {
-                Some(quota) if !quota.guarantees.is_empty() || !quota.limits.is_empty() => Err(ModuleError::unimplemented("quota")),
+                Some(quota) if !quota.guarantees.is_empty() || !quota.limits.is_empty() => {
+                    Err(ModuleError::unimplemented("quota"))
+                }
                 // "No quota" is what everybody has.
                 _ => Ok(()),
             },
@@ -75,7 +80,8 @@ impl State {
     }
 
     fn role_added(&mut self, added: &RoleAdded) -> Applied {
-        let name = Role::parse(added.name()).map_err(|error| ModuleError::invalid(error.to_string()))?;
+        let name =
+            Role::parse(added.name()).map_err(|error| ModuleError::invalid(error.to_string()))?;
         let weight = checked_weight(added.weight.unwrap_or(1.0))?;
         if self.roles.get(added.role()).is_some() {
             return Err(exists("role", added.role()));
@@ -121,8 +127,13 @@ impl State {
         // Leaving a role, and leaving the suppressed ones, forgets what was refused.
         let former = std::mem::replace(&mut framework.wishes, wishes);
         framework.epochs.retain(|role, _| {
-            let was_suppressed = former.roles.get(role).is_some_and(|subscription| subscription.suppressed);
-            framework.wishes.roles.get(role).is_some_and(|subscription| subscription.suppressed || !was_suppressed)
+            let was_suppressed =
+                former.roles.get(role).is_some_and(|subscription| subscription.suppressed);
+            framework
+                .wishes
+                .roles
+                .get(role)
+                .is_some_and(|subscription| subscription.suppressed || !was_suppressed)
         });
         self.generation += 1;
         self.subscribe(key, framework);
@@ -135,7 +146,13 @@ impl State {
         for role in roles {
             let epoch = self.new_epoch();
             framework.epochs.entry(role).or_insert(epoch);
-            self.roles.subscribe(role, key, &framework.wishes.path, framework.wants_offers_in(role), &self.totals);
+            self.roles.subscribe(
+                role,
+                key,
+                &framework.wishes.path,
+                framework.wants_offers_in(role),
+                &self.totals,
+            );
         }
         self.frameworks.insert(key, framework);
     }
@@ -159,7 +176,9 @@ impl State {
             left.extend(found.owners().filter(|owner| owner.0 == key).map(|owner| (*agent, owner)));
         }
         for (agent, owner) in left {
-            if let Some(freed) = self.agents.get_mut(&agent).and_then(|agent| agent.give_back_all(owner)) {
+            if let Some(freed) =
+                self.agents.get_mut(&agent).and_then(|agent| agent.give_back_all(owner))
+            {
                 self.roles.subtract_load(owner.1, key, &freed, &self.totals);
             }
         }
@@ -173,7 +192,9 @@ impl State {
         let epoch = self.new_epoch();
         let Some(framework) = self.frameworks.get_mut(&key) else { return Ok(()) };
         if let Some(role) = roles.iter().find(|role| !framework.wishes.roles.contains_key(role)) {
-            return Err(ModuleError::invalid(format!("framework {key} is not subscribed to role key {role}")));
+            return Err(ModuleError::invalid(format!(
+                "framework {key} is not subscribed to role key {role}"
+            )));
         }
         for role in roles {
             if let Some(subscription) = framework.wishes.roles.get_mut(role) {
@@ -248,11 +269,15 @@ impl State {
     }
 
     fn recovered(&mut self, recovered: &Recovered, now: u64) -> Applied {
-        let Some(holding) = &recovered.holding else { return Err(ModuleError::invalid("`recovered` has no holding")) };
+        let Some(holding) = &recovered.holding else {
+            return Err(ModuleError::invalid("`recovered` has no holding"));
+        };
         let (owner, resources) = self.holding(holding, None)?;
         let key = holding.agent();
         let Some(agent) = self.agents.get_mut(&key) else { return Ok(()) };
-        let Some(freed) = agent.give_back(owner, &resources) else { return Err(not_held(agent, key, owner, &resources)) };
+        let Some(freed) = agent.give_back(owner, &resources) else {
+            return Err(not_held(agent, key, owner, &resources));
+        };
         self.roles.subtract_load(owner.1, owner.0, &freed, &self.totals);
         let refused_for = nanos(recovered.refuse_seconds());
         if refused_for > 0
@@ -268,15 +293,22 @@ impl State {
     }
 
     fn converted(&mut self, converted: &Converted) -> Applied {
-        let Some(holding) = &converted.holding else { return Err(ModuleError::invalid("`converted` has no holding")) };
+        let Some(holding) = &converted.holding else {
+            return Err(ModuleError::invalid("`converted` has no holding"));
+        };
         let (owner, before) = self.holding(holding, None)?;
         let after = read(&converted.converted)?;
         let key = holding.agent();
         let Some(agent) = self.agents.get_mut(&key) else { return Ok(()) };
         let Some(mut total) = agent.total().checked_sub(&before) else {
-            return Err(ModuleError::invalid(format!("agent {key} has not got `{before}`, it has `{}`", agent.total())));
+            return Err(ModuleError::invalid(format!(
+                "agent {key} has not got `{before}`, it has `{}`",
+                agent.total()
+            )));
         };
-        let Some(freed) = agent.give_back(owner, &before) else { return Err(not_held(agent, key, owner, &before)) };
+        let Some(freed) = agent.give_back(owner, &before) else {
+            return Err(not_held(agent, key, owner, &before));
+        };
         total += &after;
         let (old_total, new_total) = (agent.total().quantities(), total.quantities());
         agent.set_total(total);
@@ -293,10 +325,18 @@ impl State {
 
     /// Books holdings, all or none. `framework` and `agent` stand in where a holding leaves its own out; holdings on agents
     /// that are gone are ignored.
-    fn hold_all(&mut self, holdings: &[Holding], framework: Option<FrameworkKey>, agent: Option<AgentKey>) -> Applied {
+    fn hold_all(
+        &mut self,
+        holdings: &[Holding],
+        framework: Option<FrameworkKey>,
+        agent: Option<AgentKey>,
+    ) -> Applied {
         let mut checked = Vec::with_capacity(holdings.len());
         for holding in holdings {
-            checked.push((holding.agent.or(agent).unwrap_or_default(), self.holding(holding, framework)?));
+            checked.push((
+                holding.agent.or(agent).unwrap_or_default(),
+                self.holding(holding, framework)?,
+            ));
         }
         for (agent, (owner, resources)) in checked {
             self.hold(agent, owner, &resources);
@@ -312,7 +352,11 @@ impl State {
         }
     }
 
-    fn holding(&self, holding: &Holding, framework: Option<FrameworkKey>) -> Result<(Owner, Resources), ModuleError> {
+    fn holding(
+        &self,
+        holding: &Holding,
+        framework: Option<FrameworkKey>,
+    ) -> Result<(Owner, Resources), ModuleError> {
         self.roles.get(holding.role()).ok_or_else(|| unknown_role(holding.role()))?;
         let framework = holding.framework.or(framework).unwrap_or_default();
         Ok(((framework, holding.role()), read(&holding.resources)?))
@@ -321,7 +365,8 @@ impl State {
 
 /// Resources of the wire; the role they are allocated to stands beside them, not in them.
 fn read(wire: &[Resource]) -> Result<Resources, ModuleError> {
-    let resources = Resources::from_proto(wire).map_err(|error| ModuleError::invalid(error.to_string()))?;
+    let resources =
+        Resources::from_proto(wire).map_err(|error| ModuleError::invalid(error.to_string()))?;
     Ok(resources.unallocate())
 }
 
@@ -336,15 +381,25 @@ fn exists(what: &str, key: impl std::fmt::Display) -> ModuleError {
     ModuleError::new(Code::AlreadyExists, format!("{what} {key} has been added before"))
 }
 
-fn not_held(agent: &Agent, key: AgentKey, (framework, role): Owner, resources: &Resources) -> ModuleError {
-    let held = agent.held((framework, role)).map_or_else(|| "nothing".to_owned(), ToString::to_string);
+fn not_held(
+    agent: &Agent,
+    key: AgentKey,
+    (framework, role): Owner,
+    resources: &Resources,
+) -> ModuleError {
+    let held =
+        agent.held((framework, role)).map_or_else(|| "nothing".to_owned(), ToString::to_string);
     ModuleError::invalid(format!(
         "framework {framework} gives back `{resources}` of agent {key} under role key {role}, but holds {held}"
     ))
 }
 
 /// Seconds as nanoseconds; what is no time at all is 0.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float-to-int cast saturates and takes NaN for 0")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float-to-int cast saturates and takes NaN for 0"
+)]
 fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9) as u64
 }

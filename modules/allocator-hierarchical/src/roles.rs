@@ -68,7 +68,11 @@ const ROOT: usize = 0;
 impl Default for Roles {
     fn default() -> Self {
         let path: Arc<str> = "".into();
-        Self { nodes: vec![Node::new(Arc::clone(&path), None)], by_path: HashMap::from([(path, ROOT)]), by_key: HashMap::new() }
+        Self {
+            nodes: vec![Node::new(Arc::clone(&path), None)],
+            by_path: HashMap::from([(path, ROOT)]),
+            by_key: HashMap::new(),
+        }
     }
 }
 
@@ -88,7 +92,11 @@ impl Roles {
     }
 
     pub(crate) fn set_weight(&mut self, key: RoleKey, weight: f64, totals: &Totals) {
-        let Some(inner) = self.by_key.get(&key).and_then(|entry| self.nodes.get(entry.leaf)?.parent) else { return };
+        let Some(inner) =
+            self.by_key.get(&key).and_then(|entry| self.nodes.get(entry.leaf)?.parent)
+        else {
+            return;
+        };
         if let Some(node) = self.nodes.get_mut(inner) {
             node.weight = weight;
         }
@@ -96,7 +104,14 @@ impl Roles {
     }
 
     /// Makes a framework a member, or changes what it is called and whether it wants offers.
-    pub(crate) fn subscribe(&mut self, role: RoleKey, framework: FrameworkKey, path: &Arc<str>, active: bool, totals: &Totals) {
+    pub(crate) fn subscribe(
+        &mut self,
+        role: RoleKey,
+        framework: FrameworkKey,
+        path: &Arc<str>,
+        active: bool,
+        totals: &Totals,
+    ) {
         let Some(entry) = self.by_key.get_mut(&role) else { return };
         let member = entry.member(framework);
         member.path = Arc::clone(path);
@@ -116,7 +131,13 @@ impl Roles {
     }
 
     /// Whether a member gets offers.
-    pub(crate) fn set_active(&mut self, role: RoleKey, framework: FrameworkKey, active: bool, totals: &Totals) {
+    pub(crate) fn set_active(
+        &mut self,
+        role: RoleKey,
+        framework: FrameworkKey,
+        active: bool,
+        totals: &Totals,
+    ) {
         let Some(entry) = self.by_key.get_mut(&role) else { return };
         let (was_active, leaf) = (!entry.order.is_empty(), entry.leaf);
         let Some(member) = entry.members.get_mut(&framework) else { return };
@@ -135,19 +156,37 @@ impl Roles {
     }
 
     /// A framework has got something in a role.
-    pub(crate) fn add_load(&mut self, role: RoleKey, framework: FrameworkKey, amount: &Quantities, totals: &Totals) {
+    pub(crate) fn add_load(
+        &mut self,
+        role: RoleKey,
+        framework: FrameworkKey,
+        amount: &Quantities,
+        totals: &Totals,
+    ) {
         self.change_load(role, framework, totals, |load| load.add(amount));
     }
 
     /// A framework has given something back.
-    pub(crate) fn subtract_load(&mut self, role: RoleKey, framework: FrameworkKey, amount: &Quantities, totals: &Totals) {
+    pub(crate) fn subtract_load(
+        &mut self,
+        role: RoleKey,
+        framework: FrameworkKey,
+        amount: &Quantities,
+        totals: &Totals,
+    ) {
         self.change_load(role, framework, totals, |load| load.subtract(amount));
         if let Some(entry) = self.by_key.get_mut(&role) {
             entry.forget_idle(framework);
         }
     }
 
-    fn change_load(&mut self, role: RoleKey, framework: FrameworkKey, totals: &Totals, mut change: impl FnMut(&mut Load)) {
+    fn change_load(
+        &mut self,
+        role: RoleKey,
+        framework: FrameworkKey,
+        totals: &Totals,
+        mut change: impl FnMut(&mut Load),
+    ) {
         let Some(entry) = self.by_key.get_mut(&role) else { return };
         let member = entry.member(framework);
         change(&mut member.load);
@@ -164,14 +203,21 @@ impl Roles {
     /// All shares again, because the totals have changed. Whoever has nothing keeps a share of nothing.
     pub(crate) fn rank_all(&mut self, totals: &Totals) {
         for entry in self.by_key.values_mut() {
-            let holders = entry.members.iter().filter(|(_, member)| member.rank.is_some() && !member.load.allocated.is_empty());
+            let holders = entry
+                .members
+                .iter()
+                .filter(|(_, member)| member.rank.is_some() && !member.load.allocated.is_empty());
             let holders: Vec<_> = holders.map(|(framework, _)| *framework).collect();
             for framework in holders {
                 entry.rank_member(framework, totals);
             }
         }
         for index in 0..self.nodes.len() {
-            if self.nodes.get(index).is_some_and(|node| node.rank.is_some() && !node.load.allocated.is_empty()) {
+            if self
+                .nodes
+                .get(index)
+                .is_some_and(|node| node.rank.is_some() && !node.load.allocated.is_empty())
+            {
                 self.rank_node(index, totals);
             }
         }
@@ -181,7 +227,8 @@ impl Roles {
     pub(crate) fn next(&self, walk: &mut RoleWalk) -> Option<RoleKey> {
         loop {
             let (node, level) = walk.levels.last_mut()?;
-            match level.next(&self.nodes.get(*node)?.order).and_then(|id| usize::try_from(id).ok()) {
+            match level.next(&self.nodes.get(*node)?.order).and_then(|id| usize::try_from(id).ok())
+            {
                 None => {
                     walk.levels.pop();
                 }
@@ -214,7 +261,8 @@ impl Roles {
         let Some(node) = self.nodes.get_mut(index) else { return };
         let Some(parent) = node.parent else { return };
         let old = node.rank.take();
-        let new = (node.active > 0).then(|| node.load.rank(totals, node.weight, &node.path, index as u64));
+        let new = (node.active > 0)
+            .then(|| node.load.rank(totals, node.weight, &node.path, index as u64));
         node.rank.clone_from(&new);
         if let Some(parent) = self.nodes.get_mut(parent)
             && old != new
@@ -252,7 +300,16 @@ impl RoleWalk {
 
 impl Node {
     fn new(path: Arc<str>, parent: Option<usize>) -> Self {
-        Self { path, weight: 1.0, parent, order: Order::new(), load: Load::default(), active: 0, role: None, rank: None }
+        Self {
+            path,
+            weight: 1.0,
+            parent,
+            order: Order::new(),
+            load: Load::default(),
+            active: 0,
+            role: None,
+            rank: None,
+        }
     }
 }
 
@@ -312,7 +369,12 @@ mod tests {
         }
 
         fn take(&mut self, role: RoleKey, cpus: &str) {
-            self.roles.add_load(role, u64::from(role) * 10, &Quantities::parse(cpus).unwrap(), &self.totals);
+            self.roles.add_load(
+                role,
+                u64::from(role) * 10,
+                &Quantities::parse(cpus).unwrap(),
+                &self.totals,
+            );
         }
 
         fn order(&self) -> Vec<RoleKey> {

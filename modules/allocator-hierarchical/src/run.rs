@@ -51,7 +51,9 @@ impl State {
     fn next_expiry(&mut self) -> Option<u64> {
         let (agents, frameworks) = (&self.agents, &self.frameworks);
         self.expiries.next(|expiry| {
-            let epoch = frameworks.get(&expiry.framework).and_then(|framework| framework.epochs.get(&expiry.role));
+            let epoch = frameworks
+                .get(&expiry.framework)
+                .and_then(|framework| framework.epochs.get(&expiry.role));
             epoch == Some(&expiry.epoch) && agents.contains_key(&expiry.agent)
         })
     }
@@ -59,7 +61,10 @@ impl State {
     fn worth_a_look(&self, key: AgentKey) -> bool {
         let Some(agent) = self.agents.get(&key) else { return false };
         let listed = self.whitelist.as_ref().is_none_or(|listed| listed.contains(&agent.hostname));
-        agent.active && listed && agent.looked_at != Some(self.generation) && !agent.free().is_empty()
+        agent.active
+            && listed
+            && agent.looked_at != Some(self.generation)
+            && !agent.free().is_empty()
     }
 
     /// Offers what is left of one agent.
@@ -79,7 +84,13 @@ impl State {
     }
 
     /// Offers what a role may use of an agent to the frameworks of the role.
-    fn offer_role(&mut self, key: AgentKey, role: RoleKey, offered_shared: &mut Resources, proposals: &mut Vec<Proposal>) {
+    fn offer_role(
+        &mut self,
+        key: AgentKey,
+        role: RoleKey,
+        offered_shared: &mut Resources,
+        proposals: &mut Vec<Proposal>,
+    ) {
         let mut walk = Walk::default();
         let mut usable = None;
         while let Some(framework) = self.roles.get(role).and_then(|entry| walk.next(&entry.order)) {
@@ -119,18 +130,28 @@ impl State {
             worth: self.options.min_allocatable.allows(&all),
             all,
             has_gpus: self.options.filter_gpus && !agent.total().gpus().is_zero(),
-            is_remote: agent.region.is_some() && region.is_some() && agent.region.as_ref() != region,
+            is_remote: agent.region.is_some()
+                && region.is_some()
+                && agent.region.as_ref() != region,
             understood: None,
         };
         (!usable.all.is_empty()).then_some(usable)
     }
 
     /// What a framework would get, if it is to get anything.
-    fn offer_for(&self, key: AgentKey, role: RoleKey, framework_key: FrameworkKey, usable: &mut Usable) -> Option<Resources> {
+    fn offer_for(
+        &self,
+        key: AgentKey,
+        role: RoleKey,
+        framework_key: FrameworkKey,
+        usable: &mut Usable,
+    ) -> Option<Resources> {
         let framework = self.frameworks.get(&framework_key)?;
         let agent = self.agents.get(&key)?;
         let min = framework.wishes.roles.get(&role)?.min_allocatable.as_ref();
-        if !min.map_or(usable.worth, |min| min.allows(&usable.all)) || !usable.suits(framework, agent) {
+        if !min.map_or(usable.worth, |min| min.allows(&usable.all))
+            || !usable.suits(framework, agent)
+        {
             return None;
         }
         let min = min.unwrap_or(&self.options.min_allocatable);
@@ -160,7 +181,8 @@ impl Usable {
         let capabilities = framework.wishes.capabilities;
         (!self.has_gpus || capabilities.has(FrameworkCapability::GpuResources))
             && (!self.is_remote || capabilities.has(FrameworkCapability::RegionAware))
-            && (!capabilities.has(FrameworkCapability::MultiRole) || agent.capabilities.has(AgentCapability::MultiRole))
+            && (!capabilities.has(FrameworkCapability::MultiRole)
+                || agent.capabilities.has(AgentCapability::MultiRole))
     }
 
     fn understood_by(&mut self, capabilities: FrameworkCapabilities) -> &Resources {

@@ -98,7 +98,8 @@ impl Walk {
                 if !order.contains(&current) {
                     self.sunk.push(current.id);
                 }
-                let mut rest: btree_set::Range<'_, Rank> = order.range((Bound::Excluded(current), Bound::Unbounded));
+                let mut rest: btree_set::Range<'_, Rank> =
+                    order.range((Bound::Excluded(current), Bound::Unbounded));
                 rest.find(|rank| !self.sunk.contains(&rank.id))
             }
         };
@@ -117,14 +118,20 @@ mod tests {
 
     #[test]
     fn order_is_by_share_then_count_then_path() {
-        let order: Order =
-            [rank(0.5, 0, "a", 1), rank(0.25, 9, "a", 2), rank(0.25, 1, "z", 3), rank(0.25, 1, "b", 4)].into();
+        let order: Order = [
+            rank(0.5, 0, "a", 1),
+            rank(0.25, 9, "a", 2),
+            rank(0.25, 1, "z", 3),
+            rank(0.25, 1, "b", 4),
+        ]
+        .into();
         assert_eq!(order.iter().map(|rank| rank.id).collect::<Vec<_>>(), [4, 3, 2, 1]);
     }
 
     #[test]
     fn a_walk_sees_the_order_as_it_was_when_it_began() {
-        let mut order: Order = (0..4_u32).map(|id| rank(f64::from(id), 0, "x", id.into())).collect();
+        let mut order: Order =
+            (0..4_u32).map(|id| rank(f64::from(id), 0, "x", id.into())).collect();
         let mut walk = Walk::default();
         let mut seen = Vec::new();
         while let Some(id) = walk.next(&order) {

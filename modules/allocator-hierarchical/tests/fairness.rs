@@ -21,7 +21,10 @@ fn nine_cpus_and_eighteen_gigabytes_end_with_three_tasks_of_a_and_two_of_b() {
     for _ in 0..5 {
         let offer = cluster.tick_one();
         offered.push((if offer.framework == 1 { 'A' } else { 'B' }, offer.resources.to_string()));
-        cluster.launch(&offer, if offer.framework == 1 { "cpus:1;mem:4096" } else { "cpus:3;mem:1024" });
+        cluster.launch(
+            &offer,
+            if offer.framework == 1 { "cpus:1;mem:4096" } else { "cpus:3;mem:1024" },
+        );
     }
     let expected = [
         ('A', "cpus:9;mem:18432"),

@@ -8,8 +8,9 @@ use mezzo_model::{Format, FrameworkCapabilities};
 use mezzo_module_api::v1::agent_updated::Total;
 use mezzo_module_api::v1::allocator_event::Event;
 use mezzo_module_api::v1::{
-    AgentActivated, AgentDeactivated, AgentRemoved, AgentUpdated, Allocated, Converted, FrameworkActivated, FrameworkDeactivated,
-    FrameworkRemoved, FrameworkUpdated, FrameworkWishes, HoldOff, Holding, QuotaUpdated, Recovered, Revived, RoleAdded, Suppressed,
+    AgentActivated, AgentDeactivated, AgentRemoved, AgentUpdated, Allocated, Converted,
+    FrameworkActivated, FrameworkDeactivated, FrameworkRemoved, FrameworkUpdated, FrameworkWishes,
+    HoldOff, Holding, QuotaUpdated, Recovered, Revived, RoleAdded, Suppressed,
 };
 use mezzo_proto::v1::quota::QuotaConfig;
 use mezzo_proto::v1::value::Scalar;
@@ -111,7 +112,9 @@ fn a_suppressed_role_gets_nothing_until_it_is_revived() {
 fn suppressing_a_role_that_is_not_subscribed_changes_nothing() {
     let mut cluster = one_framework();
     cluster.role(2, "other");
-    let refused = cluster.try_tell(Event::Suppressed(Suppressed { framework: Some(1), roles: vec![1, 2] })).refused;
+    let refused = cluster
+        .try_tell(Event::Suppressed(Suppressed { framework: Some(1), roles: vec![1, 2] }))
+        .refused;
     assert_eq!(refused[0].code, Some(3));
     assert_eq!(cluster.tick().len(), 1);
 }
@@ -147,7 +150,9 @@ fn an_update_replaces_roles_and_suppressed_roles() {
         suppressed_roles: suppressed.to_vec(),
         ..Cluster::wishes("a", roles, FrameworkCapabilities::NONE)
     };
-    let update = |wishes| Event::FrameworkUpdated(FrameworkUpdated { framework: Some(1), wishes: Some(wishes) });
+    let update = |wishes| {
+        Event::FrameworkUpdated(FrameworkUpdated { framework: Some(1), wishes: Some(wishes) })
+    };
     cluster.tell(update(wishes(&[1], &[])));
     assert_eq!(cluster.tick(), [], "the same wishes keep the filter");
     cluster.tell(update(wishes(&[1, 2], &[1])));
@@ -155,7 +160,11 @@ fn an_update_replaces_roles_and_suppressed_roles() {
     assert_eq!(offer.role, 2);
     cluster.decline(&offer, 100.0);
     cluster.tell(update(wishes(&[1], &[])));
-    assert_eq!(cluster.tick_one().role, 1, "a role that leaves the suppressed ones forgets what was refused");
+    assert_eq!(
+        cluster.tick_one().role,
+        1,
+        "a role that leaves the suppressed ones forgets what was refused"
+    );
 }
 
 #[test]
@@ -190,7 +199,11 @@ fn an_agent_that_shrinks_is_offered_less_and_one_that_grows_is_offered_more() {
     cluster.launch(&offer, "cpus:1;mem:100");
     let total = |text: &str| {
         let total = Total { resources: resources(text).to_proto(Format::PostRefinement) };
-        Event::AgentUpdated(AgentUpdated { agent: Some(1), total: Some(total), ..AgentUpdated::default() })
+        Event::AgentUpdated(AgentUpdated {
+            agent: Some(1),
+            total: Some(total),
+            ..AgentUpdated::default()
+        })
     };
     cluster.tell(total("cpus:2;mem:400"));
     cluster.free.insert(1, resources("cpus:1;mem:300"));
@@ -208,7 +221,11 @@ fn a_change_of_attributes_forgets_what_was_refused_there() {
     cluster.decline(&offer, 100.0);
     let info = |attributes| {
         let info = AgentInfo { hostname: "host1".into(), attributes, ..AgentInfo::default() };
-        Event::AgentUpdated(AgentUpdated { agent: Some(1), agent_info: Some(info), ..AgentUpdated::default() })
+        Event::AgentUpdated(AgentUpdated {
+            agent: Some(1),
+            agent_info: Some(info),
+            ..AgentUpdated::default()
+        })
     };
     cluster.tell(info(vec![]));
     assert_eq!(cluster.tick(), []);
@@ -270,8 +287,13 @@ fn what_it_cannot_do_is_refused_and_the_rest_of_the_batch_is_applied() {
     let cluster = one_framework();
     let limits = [("cpus".to_owned(), Scalar { value: 1.0 })].into();
     let quota = QuotaConfig { role: "*".into(), limits, ..QuotaConfig::default() };
-    let refused = cluster.try_tell(Event::QuotaUpdated(QuotaUpdated { role: Some(1), quota: Some(quota) })).refused;
-    assert_eq!((refused[0].code, refused[0].message()), (Some(12), "quota is not implemented by this module"));
+    let refused = cluster
+        .try_tell(Event::QuotaUpdated(QuotaUpdated { role: Some(1), quota: Some(quota) }))
+        .refused;
+    assert_eq!(
+        (refused[0].code, refused[0].message()),
+        (Some(12), "quota is not implemented by this module")
+    );
     let nothing = QuotaConfig { role: "*".into(), ..QuotaConfig::default() };
     cluster.tell(Event::QuotaUpdated(QuotaUpdated { role: Some(1), quota: Some(nothing) }));
 }
@@ -279,8 +301,12 @@ fn what_it_cannot_do_is_refused_and_the_rest_of_the_batch_is_applied() {
 #[test]
 fn wrong_events_are_refused_with_what_is_wrong() {
     let cluster = one_framework();
-    let message = |event| cluster.try_tell(event).refused.first().map(|refused| refused.message().to_owned()).unwrap();
-    let role = |name: &str, weight| Event::RoleAdded(RoleAdded { role: Some(7), name: Some(name.into()), weight });
+    let message = |event| {
+        cluster.try_tell(event).refused.first().map(|refused| refused.message().to_owned()).unwrap()
+    };
+    let role = |name: &str, weight| {
+        Event::RoleAdded(RoleAdded { role: Some(7), name: Some(name.into()), weight })
+    };
     assert!(message(role("a//b", None)).contains("a//b"));
     assert_eq!(message(role("a", Some(0.0))), "weight is 0, expected a number above 0");
     assert!(message(role("a", Some(f64::NAN))).contains("NaN"));
@@ -296,7 +322,10 @@ fn wrong_events_are_refused_with_what_is_wrong() {
         "framework 1 gives back `cpus:1` of agent 1 under role key 1, but holds nothing"
     );
     let unknown = Holding { role: Some(9), ..holding("cpus:1") };
-    assert_eq!(message(Event::Allocated(Allocated { holding: Some(unknown) })), "role key 9 was never added");
+    assert_eq!(
+        message(Event::Allocated(Allocated { holding: Some(unknown) })),
+        "role key 9 was never added"
+    );
 }
 
 #[test]

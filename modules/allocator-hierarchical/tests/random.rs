@@ -1,13 +1,19 @@
 //! Whatever happens: no more is proposed than is free, nothing to who wants none, and the same calls give the same proposals.
 //! (That nothing is proposed twice is checked by the scenario's own books, at every run.)
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
 
 mod scenario;
 
 use mezzo_module_api::v1::allocator_event::Event;
 use mezzo_module_api::v1::{
-    AgentActivated, AgentDeactivated, AgentRemoved, FrameworkActivated, FrameworkDeactivated, Revived, Suppressed, WeightUpdated,
+    AgentActivated, AgentDeactivated, AgentRemoved, FrameworkActivated, FrameworkDeactivated,
+    Revived, Suppressed, WeightUpdated,
 };
 use proptest::prelude::*;
 use scenario::{Cluster, Offer, resources};
@@ -85,7 +91,10 @@ impl Run {
                 if !self.agents.contains_key(&name) {
                     self.next_agent += 1;
                     self.agents.insert(name, self.next_agent);
-                    let total = format!("cpus:{size};mem:{};cpus(a):1;ports:[1-{size}]", u32::from(size) * 100);
+                    let total = format!(
+                        "cpus:{size};mem:{};cpus(a):1;ports:[1-{size}]",
+                        u32::from(size) * 100
+                    );
                     self.cluster.agent(self.next_agent, &total);
                 }
             }
@@ -123,7 +132,10 @@ impl Run {
                 });
             }
             Step::Weight(role, weight) => {
-                self.cluster.tell(Event::WeightUpdated(WeightUpdated { role: Some(role), weight: Some(weight) }));
+                self.cluster.tell(Event::WeightUpdated(WeightUpdated {
+                    role: Some(role),
+                    weight: Some(weight),
+                }));
             }
             Step::Tick => {
                 let offers = self.cluster.tick();
@@ -132,7 +144,12 @@ impl Run {
                     assert!(self.active[framework] && !self.suppressed[framework]);
                     assert_eq!(offer.role, role_of(offer.framework));
                     let reserved = offer.resources.reserved();
-                    assert!(reserved.is_empty() || [1, 2].contains(&offer.role), "{} to {}", reserved, ROLES[offer.role as usize]);
+                    assert!(
+                        reserved.is_empty() || [1, 2].contains(&offer.role),
+                        "{} to {}",
+                        reserved,
+                        ROLES[offer.role as usize]
+                    );
                 }
                 self.trace.extend(offers.iter().cloned());
                 self.offers.extend(offers);

@@ -2,7 +2,8 @@
 
 use crate::ModuleError;
 use crate::v1::{
-    AllocateRequest, AllocateResponse, InitializeAllocatorRequest, InitializeAllocatorResponse, ObserveRequest, ObserveResponse,
+    AllocateRequest, AllocateResponse, InitializeAllocatorRequest, InitializeAllocatorResponse,
+    ObserveRequest, ObserveResponse,
 };
 
 /// Decides which resources are offered to which framework. Lives in the master, on a thread of its own.
@@ -26,7 +27,10 @@ pub trait Allocator: Send + Sync {
     ///
     /// # Errors
     /// When an option cannot be honoured: an operator should not get another fairness than the one asked for.
-    fn initialize(&self, request: InitializeAllocatorRequest) -> Result<InitializeAllocatorResponse, ModuleError>;
+    fn initialize(
+        &self,
+        request: InitializeAllocatorRequest,
+    ) -> Result<InitializeAllocatorResponse, ModuleError>;
 
     /// Things that happened, in order. Not idempotent; each event comes once.
     ///

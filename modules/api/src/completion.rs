@@ -67,7 +67,10 @@ impl<T> Completion<T> {
 impl<T> Drop for Completion<T> {
     fn drop(&mut self) {
         if let Some(callback) = self.callback.take() {
-            callback(Outcome::Done(Err(ModuleError::new(Code::Aborted, "the module dropped the call without an answer"))));
+            callback(Outcome::Done(Err(ModuleError::new(
+                Code::Aborted,
+                "the module dropped the call without an answer",
+            ))));
         }
     }
 }

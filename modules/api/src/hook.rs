@@ -2,12 +2,14 @@
 
 use crate::ModuleError;
 use crate::v1::{
-    AgentAttributesRequest, AgentAttributesResponse, AgentExecutorEnvironmentRequest, AgentExecutorEnvironmentResponse,
-    AgentPostFetchRequest, AgentPostFetchResponse, AgentPrelaunchDockerRequest, AgentPrelaunchDockerResponse,
-    AgentPrelaunchRequest, AgentPrelaunchResponse, AgentRemoveExecutorRequest, AgentRemoveExecutorResponse,
-    AgentResourcesRequest, AgentResourcesResponse, AgentRunTaskLabelsRequest, AgentRunTaskLabelsResponse,
-    AgentTaskStatusRequest, AgentTaskStatusResponse, MasterAgentLostRequest, MasterAgentLostResponse,
-    MasterLaunchTaskLabelsRequest, MasterLaunchTaskLabelsResponse, MasterLaunchTaskResourcesRequest,
+    AgentAttributesRequest, AgentAttributesResponse, AgentExecutorEnvironmentRequest,
+    AgentExecutorEnvironmentResponse, AgentPostFetchRequest, AgentPostFetchResponse,
+    AgentPrelaunchDockerRequest, AgentPrelaunchDockerResponse, AgentPrelaunchRequest,
+    AgentPrelaunchResponse, AgentRemoveExecutorRequest, AgentRemoveExecutorResponse,
+    AgentResourcesRequest, AgentResourcesResponse, AgentRunTaskLabelsRequest,
+    AgentRunTaskLabelsResponse, AgentTaskStatusRequest, AgentTaskStatusResponse,
+    MasterAgentLostRequest, MasterAgentLostResponse, MasterLaunchTaskLabelsRequest,
+    MasterLaunchTaskLabelsResponse, MasterLaunchTaskResourcesRequest,
     MasterLaunchTaskResourcesResponse,
 };
 

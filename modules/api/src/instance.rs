@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::v1::ModuleKind;
-use crate::{Allocator, AllocatorMethod, Completion, Hook, HookMethod, Isolator, IsolatorMethod, ModuleError};
+use crate::{
+    Allocator, AllocatorMethod, Completion, Hook, HookMethod, Isolator, IsolatorMethod, ModuleError,
+};
 
 /// What a module is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,7 +97,9 @@ impl Instance {
     /// The same for a call that is answered later.
     pub fn start(&self, method: u32, request: &[u8], done: Completion<Vec<u8>>) {
         match self {
-            Self::Allocator(module) => AllocatorMethod::start(module.as_ref(), method, request, done),
+            Self::Allocator(module) => {
+                AllocatorMethod::start(module.as_ref(), method, request, done)
+            }
             Self::Isolator(module) => IsolatorMethod::start(module.as_ref(), method, request, done),
             Self::Hook(module) => HookMethod::start(module.as_ref(), method, request, done),
         }

@@ -1,9 +1,10 @@
 //! The isolator: what keeps one container from harming others, and what is measured about it.
 
 use crate::v1::{
-    CleanupRequest, CleanupResponse, IsolateRequest, IsolateResponse, IsolatorCapabilitiesRequest, IsolatorCapabilitiesResponse,
-    PrepareRequest, PrepareResponse, RecoverRequest, RecoverResponse, StatusRequest, StatusResponse, UpdateRequest,
-    UpdateResponse, UsageRequest, UsageResponse, WatchRequest, WatchResponse,
+    CleanupRequest, CleanupResponse, IsolateRequest, IsolateResponse, IsolatorCapabilitiesRequest,
+    IsolatorCapabilitiesResponse, PrepareRequest, PrepareResponse, RecoverRequest, RecoverResponse,
+    StatusRequest, StatusResponse, UpdateRequest, UpdateResponse, UsageRequest, UsageResponse,
+    WatchRequest, WatchResponse,
 };
 use crate::{Completion, ModuleError};
 
@@ -23,7 +24,10 @@ pub trait Isolator: Send + Sync {
     ///
     /// # Errors
     /// End the start of the agent.
-    fn capabilities(&self, request: IsolatorCapabilitiesRequest) -> Result<IsolatorCapabilitiesResponse, ModuleError> {
+    fn capabilities(
+        &self,
+        request: IsolatorCapabilitiesRequest,
+    ) -> Result<IsolatorCapabilitiesResponse, ModuleError> {
         let _ = request;
         Ok(IsolatorCapabilitiesResponse::default())
     }

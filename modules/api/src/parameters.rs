@@ -21,7 +21,8 @@ impl Parameters {
 
     /// From pairs; for tests.
     pub fn from_pairs(pairs: &[(&str, &str)]) -> Self {
-        let entry = |(key, value): &(&str, &str)| Parameter { key: (*key).into(), value: (*value).into() };
+        let entry =
+            |(key, value): &(&str, &str)| Parameter { key: (*key).into(), value: (*value).into() };
         Self { entries: pairs.iter().map(entry).collect() }
     }
 
@@ -41,7 +42,9 @@ impl Parameters {
     /// When the value does not read as a `T`.
     pub fn parse<T: FromStr<Err: Display>>(&self, key: &str) -> Result<Option<T>, ModuleError> {
         let Some(value) = self.get(key) else { return Ok(None) };
-        value.parse().map(Some).map_err(|error| ModuleError::invalid(format!("parameter `{key}` is `{value}`: {error}")))
+        value.parse().map(Some).map_err(|error| {
+            ModuleError::invalid(format!("parameter `{key}` is `{value}`: {error}"))
+        })
     }
 
     /// Refuses every key that is not in `known`: a misspelt parameter is found at start, not after the first loss.
@@ -49,8 +52,15 @@ impl Parameters {
     /// # Errors
     /// For the first unknown key, naming it and what is known.
     pub fn allow_only(&self, known: &[&str]) -> Result<(), ModuleError> {
-        let Some(entry) = self.entries.iter().find(|entry| !known.contains(&entry.key.as_str())) else { return Ok(()) };
-        let expected = if known.is_empty() { "no parameters".to_owned() } else { format!("one of `{}`", known.join("`, `")) };
+        let Some(entry) = self.entries.iter().find(|entry| !known.contains(&entry.key.as_str()))
+        else {
+            return Ok(());
+        };
+        let expected = if known.is_empty() {
+            "no parameters".to_owned()
+        } else {
+            format!("one of `{}`", known.join("`, `"))
+        };
         Err(ModuleError::invalid(format!("unknown parameter `{}`, expected {expected}", entry.key)))
     }
 }
@@ -65,7 +75,10 @@ mod tests {
     fn an_unknown_parameter_is_named_with_what_is_known() {
         let parameters = Parameters::from_pairs(&[("cgroup_root", "x")]);
         let error = parameters.allow_only(&["cgroups_root"]).unwrap_err();
-        assert_eq!(error.message, "unknown parameter `cgroup_root`, expected one of `cgroups_root`");
+        assert_eq!(
+            error.message,
+            "unknown parameter `cgroup_root`, expected one of `cgroups_root`"
+        );
     }
 
     #[test]

@@ -163,30 +163,47 @@ table! {
 }
 
 fn decode<M: Message + Default>(bytes: &[u8], method: &str) -> Result<M, ModuleError> {
-    M::decode(bytes).map_err(|error| ModuleError::invalid(format!("the request of `{method}` cannot be decoded: {error}")))
+    M::decode(bytes).map_err(|error| {
+        ModuleError::invalid(format!("the request of `{method}` cannot be decoded: {error}"))
+    })
 }
 
 fn decode_answer<M: Message + Default>(bytes: &[u8], method: &str) -> Result<M, ModuleError> {
-    M::decode(bytes)
-        .map_err(|error| ModuleError::new(Code::DataLoss, format!("the module's answer to `{method}` cannot be decoded: {error}")))
+    M::decode(bytes).map_err(|error| {
+        ModuleError::new(
+            Code::DataLoss,
+            format!("the module's answer to `{method}` cannot be decoded: {error}"),
+        )
+    })
 }
 
 /// The module's side: a typed completion that hands on bytes.
 fn encoding<M: Message + 'static>(done: Completion<Vec<u8>>) -> Completion<M> {
     Completion::from_outcome(move |outcome| {
         done.end(match outcome {
-            Outcome::Done(result) => Outcome::Done(result.map(|message: M| message.encode_to_vec())),
+            Outcome::Done(result) => {
+                Outcome::Done(result.map(|message: M| message.encode_to_vec()))
+            }
             Outcome::Never => Outcome::Never,
         });
     })
 }
 
 /// The host's side: a completion of bytes that hands on a typed answer. A module that does not know the call never answers.
-fn decoding<M: Message + Default + 'static>(done: Completion<M>, method: &'static str) -> Completion<Vec<u8>> {
+fn decoding<M: Message + Default + 'static>(
+    done: Completion<M>,
+    method: &'static str,
+) -> Completion<Vec<u8>> {
     Completion::from_outcome(move |outcome| {
         done.end(match outcome {
-            Outcome::Done(Err(error)) if matches!(error.code, Code::Unimplemented | Code::Cancelled) => Outcome::Never,
-            Outcome::Done(result) => Outcome::Done(result.and_then(|bytes: Vec<u8>| decode_answer(&bytes, method))),
+            Outcome::Done(Err(error))
+                if matches!(error.code, Code::Unimplemented | Code::Cancelled) =>
+            {
+                Outcome::Never
+            }
+            Outcome::Done(result) => {
+                Outcome::Done(result.and_then(|bytes: Vec<u8>| decode_answer(&bytes, method)))
+            }
             Outcome::Never => Outcome::Never,
         });
     })

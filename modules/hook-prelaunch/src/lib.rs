@@ -37,7 +37,9 @@ impl Prelaunch {
     /// When a parameter is unknown, or a label has no key.
     pub fn new(_host: Host, parameters: Parameters) -> Result<Self, ModuleError> {
         parameters.allow_only(&["refuse_label", "require_label", "refuse_user"])?;
-        let patterns = |key: &'static str| parameters.all(key).map(|text| Pattern::parse(key, text)).collect::<Result<_, _>>();
+        let patterns = |key: &'static str| {
+            parameters.all(key).map(|text| Pattern::parse(key, text)).collect::<Result<_, _>>()
+        };
         Ok(Self {
             refuse_labels: patterns("refuse_label")?,
             require_labels: patterns("require_label")?,
@@ -47,21 +49,34 @@ impl Prelaunch {
 
     fn check(&self, config: &ContainerConfig) -> Result<(), ModuleError> {
         let labels: Vec<&Label> = labels_of(config).collect();
-        if let Some(pattern) = self.refuse_labels.iter().find(|pattern| labels.iter().any(|label| pattern.matches(label))) {
+        if let Some(pattern) = self
+            .refuse_labels
+            .iter()
+            .find(|pattern| labels.iter().any(|label| pattern.matches(label)))
+        {
             return Err(refused(format!("the label `{pattern}` is refused on this agent")));
         }
-        if let Some(pattern) = self.require_labels.iter().find(|pattern| !labels.iter().any(|label| pattern.matches(label))) {
+        if let Some(pattern) = self
+            .require_labels
+            .iter()
+            .find(|pattern| !labels.iter().any(|label| pattern.matches(label)))
+        {
             return Err(refused(format!("the label `{pattern}` is required on this agent")));
         }
         match config.user.as_ref().filter(|user| self.refuse_users.contains(user)) {
-            Some(user) => Err(refused(format!("containers of user `{user}` are refused on this agent"))),
+            Some(user) => {
+                Err(refused(format!("containers of user `{user}` are refused on this agent")))
+            }
             None => Ok(()),
         }
     }
 }
 
 impl Hook for Prelaunch {
-    fn agent_prelaunch(&self, request: AgentPrelaunchRequest) -> Result<AgentPrelaunchResponse, ModuleError> {
+    fn agent_prelaunch(
+        &self,
+        request: AgentPrelaunchRequest,
+    ) -> Result<AgentPrelaunchResponse, ModuleError> {
         self.check(&request.config.unwrap_or_default())?;
         Ok(AgentPrelaunchResponse::default())
     }
@@ -74,13 +89,16 @@ impl Pattern {
             None => (text, None),
         };
         if key.is_empty() {
-            return Err(ModuleError::invalid(format!("parameter `{parameter}` is `{text}`, expected `key` or `key=value`")));
+            return Err(ModuleError::invalid(format!(
+                "parameter `{parameter}` is `{text}`, expected `key` or `key=value`"
+            )));
         }
         Ok(Self { key: key.to_owned(), value })
     }
 
     fn matches(&self, label: &Label) -> bool {
-        label.key == self.key && self.value.as_ref().is_none_or(|value| label.value.as_ref() == Some(value))
+        label.key == self.key
+            && self.value.as_ref().is_none_or(|value| label.value.as_ref() == Some(value))
     }
 }
 
@@ -116,7 +134,11 @@ mod tests {
     fn request(label: &str, value: &str, user: &str) -> AgentPrelaunchRequest {
         let labels = vec![Label { key: label.into(), value: Some(value.into()) }];
         let task = TaskInfo { labels: Some(Labels { labels }), ..TaskInfo::default() };
-        let config = ContainerConfig { task_info: Some(task), user: Some(user.into()), ..ContainerConfig::default() };
+        let config = ContainerConfig {
+            task_info: Some(task),
+            user: Some(user.into()),
+            ..ContainerConfig::default()
+        };
         AgentPrelaunchRequest { config: Some(config), ..AgentPrelaunchRequest::default() }
     }
 
@@ -154,8 +176,13 @@ mod tests {
 
     #[test]
     fn wrong_parameters_are_refused_at_start() {
-        let make = |pairs: &[(&str, &str)]| Prelaunch::new(Host::silent(), Parameters::from_pairs(pairs)).unwrap_err().message;
+        let make = |pairs: &[(&str, &str)]| {
+            Prelaunch::new(Host::silent(), Parameters::from_pairs(pairs)).unwrap_err().message
+        };
         assert!(make(&[("refuse_lable", "x")]).starts_with("unknown parameter `refuse_lable`"));
-        assert_eq!(make(&[("refuse_label", "=x")]), "parameter `refuse_label` is `=x`, expected `key` or `key=value`");
+        assert_eq!(
+            make(&[("refuse_label", "=x")]),
+            "parameter `refuse_label` is `=x`, expected `key` or `key=value`"
+        );
     }
 }

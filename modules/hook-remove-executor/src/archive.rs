@@ -13,8 +13,10 @@ type Builder = tar::Builder<GzEncoder<File>>;
 
 /// A file name out of ids, which may hold anything but a slash is a folder and a dot in front is hidden.
 pub(crate) fn file_stem(parts: &[String]) -> String {
-    let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
-    let joined = parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("-");
+    let safe =
+        |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
+    let joined =
+        parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("-");
     let stem: String = joined.chars().map(safe).take(200).collect();
     let stem = stem.trim_start_matches('.');
     if stem.is_empty() { "executor".to_owned() } else { stem.to_owned() }
@@ -25,7 +27,8 @@ pub(crate) fn pack(dir: &Path, archive: &Path, max_bytes: u64) -> io::Result<Vec
     let entries = fs::read_dir(dir)?;
     let partial = archive.with_extension(format!("partial.{}", std::process::id()));
     let packed = (|| {
-        let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+        let file =
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
         let mut builder = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
         builder.follow_symlinks(false);
         let mut left_out = Vec::new();
@@ -40,7 +43,13 @@ pub(crate) fn pack(dir: &Path, archive: &Path, max_bytes: u64) -> io::Result<Vec
     packed
 }
 
-fn add_all(builder: &mut Builder, entries: fs::ReadDir, below: &Path, max: u64, left_out: &mut Vec<PathBuf>) -> io::Result<()> {
+fn add_all(
+    builder: &mut Builder,
+    entries: fs::ReadDir,
+    below: &Path,
+    max: u64,
+    left_out: &mut Vec<PathBuf>,
+) -> io::Result<()> {
     for entry in entries {
         let entry = entry?;
         let (path, name) = (entry.path(), below.join(entry.file_name()));
@@ -67,7 +76,9 @@ fn add_all(builder: &mut Builder, entries: fs::ReadDir, below: &Path, max: u64, 
 fn add_file(builder: &mut Builder, path: &Path, name: &Path) -> io::Result<()> {
     // What was a file a moment ago may be a link or a pipe now.
     let careful = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let Ok(file) = File::options().read(true).custom_flags(careful).open(path) else { return Ok(()) };
+    let Ok(file) = File::options().read(true).custom_flags(careful).open(path) else {
+        return Ok(());
+    };
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Ok(());

@@ -34,19 +34,34 @@ impl RemoveExecutor {
     pub fn new(host: Host, parameters: Parameters) -> Result<Self, ModuleError> {
         parameters.allow_only(&["archive_dir", "max_bytes"])?;
         let Some(dir) = parameters.get("archive_dir").filter(|dir| !dir.is_empty()) else {
-            return Err(ModuleError::invalid("parameter `archive_dir` is missing, expected a directory for the archives"));
+            return Err(ModuleError::invalid(
+                "parameter `archive_dir` is missing, expected a directory for the archives",
+            ));
         };
         let archive_dir = PathBuf::from(dir);
-        fs::create_dir_all(&archive_dir)
-            .map_err(|error| ModuleError::invalid(format!("parameter `archive_dir` is `{dir}`, which cannot be made: {error}")))?;
-        Ok(Self { host, archive_dir, max_bytes: parameters.parse("max_bytes")?.unwrap_or(u64::MAX) })
+        fs::create_dir_all(&archive_dir).map_err(|error| {
+            ModuleError::invalid(format!(
+                "parameter `archive_dir` is `{dir}`, which cannot be made: {error}"
+            ))
+        })?;
+        Ok(Self {
+            host,
+            archive_dir,
+            max_bytes: parameters.parse("max_bytes")?.unwrap_or(u64::MAX),
+        })
     }
 }
 
 impl Hook for RemoveExecutor {
-    fn agent_remove_executor(&self, request: AgentRemoveExecutorRequest) -> Result<AgentRemoveExecutorResponse, ModuleError> {
+    fn agent_remove_executor(
+        &self,
+        request: AgentRemoveExecutorRequest,
+    ) -> Result<AgentRemoveExecutorResponse, ModuleError> {
         let executor = request.executor.unwrap_or_default();
-        let framework = request.framework.and_then(|framework| framework.id).or_else(|| executor.framework_id.clone());
+        let framework = request
+            .framework
+            .and_then(|framework| framework.id)
+            .or_else(|| executor.framework_id.clone());
         let parts = [
             framework.unwrap_or_default().value,
             executor.executor_id.value,
@@ -56,10 +71,19 @@ impl Hook for RemoveExecutor {
             return Err(ModuleError::invalid("the request names no sandbox directory"));
         };
         let archive = self.archive_dir.join(format!("{}.tar.gz", archive::file_stem(&parts)));
-        let left_out = archive::pack(Path::new(&sandbox), &archive, self.max_bytes)
-            .map_err(|error| ModuleError::internal(format!("cannot archive `{sandbox}` to `{}`: {error}", archive.display())))?;
+        let left_out =
+            archive::pack(Path::new(&sandbox), &archive, self.max_bytes).map_err(|error| {
+                ModuleError::internal(format!(
+                    "cannot archive `{sandbox}` to `{}`: {error}",
+                    archive.display()
+                ))
+            })?;
         for path in left_out {
-            self.host.warn(format!("`{}` is not in the archive `{}`", path.display(), archive.display()));
+            self.host.warn(format!(
+                "`{}` is not in the archive `{}`",
+                path.display(),
+                archive.display()
+            ));
         }
         self.host.count("archives", 1);
         Ok(AgentRemoveExecutorResponse::default())
@@ -83,8 +107,14 @@ mod tests {
 
     fn request(sandbox: &Path) -> AgentRemoveExecutorRequest {
         AgentRemoveExecutorRequest {
-            framework: Some(FrameworkInfo { id: Some(FrameworkId { value: "fw/1".into() }), ..FrameworkInfo::default() }),
-            executor: Some(ExecutorInfo { executor_id: ExecutorId { value: "exec".into() }, ..ExecutorInfo::default() }),
+            framework: Some(FrameworkInfo {
+                id: Some(FrameworkId { value: "fw/1".into() }),
+                ..FrameworkInfo::default()
+            }),
+            executor: Some(ExecutorInfo {
+                executor_id: ExecutorId { value: "exec".into() },
+                ..ExecutorInfo::default()
+            }),
             container_id: Some(ContainerId { value: "c".into(), ..ContainerId::default() }),
             directory: Some(sandbox.to_str().unwrap().into()),
         }
@@ -115,12 +145,17 @@ mod tests {
 
         let archives = dir.path().join("archives");
         let parameters = [("archive_dir", archives.to_str().unwrap()), ("max_bytes", "8")];
-        let hook = RemoveExecutor::new(Host::silent(), Parameters::from_pairs(&parameters)).unwrap();
+        let hook =
+            RemoveExecutor::new(Host::silent(), Parameters::from_pairs(&parameters)).unwrap();
         hook.agent_remove_executor(request(&sandbox)).unwrap();
 
         let found = contents(&archives.join("fw_1-exec-c.tar.gz"));
         assert_eq!(found.get("stdout").map(String::as_str), Some("hello\n"));
-        assert_eq!(found.get("link").map(String::as_str), Some(""), "a link is archived as a link, not as what it points to");
+        assert_eq!(
+            found.get("link").map(String::as_str),
+            Some(""),
+            "a link is archived as a link, not as what it points to"
+        );
         assert!(!found.contains_key("logs/big"));
         assert_eq!(fs::read_dir(&archives).unwrap().count(), 1, "nothing half-made is left");
     }
@@ -129,7 +164,8 @@ mod tests {
     fn a_sandbox_that_is_gone_is_an_error_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let parameters = [("archive_dir", dir.path().to_str().unwrap())];
-        let hook = RemoveExecutor::new(Host::silent(), Parameters::from_pairs(&parameters)).unwrap();
+        let hook =
+            RemoveExecutor::new(Host::silent(), Parameters::from_pairs(&parameters)).unwrap();
         let error = hook.agent_remove_executor(request(Path::new("/does/not/exist"))).unwrap_err();
         assert!(error.message.starts_with("cannot archive `/does/not/exist` to "), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -138,6 +174,9 @@ mod tests {
     #[test]
     fn the_archive_directory_is_required() {
         let error = RemoveExecutor::new(Host::silent(), Parameters::default()).unwrap_err();
-        assert_eq!(error.message, "parameter `archive_dir` is missing, expected a directory for the archives");
+        assert_eq!(
+            error.message,
+            "parameter `archive_dir` is missing, expected a directory for the archives"
+        );
     }
 }

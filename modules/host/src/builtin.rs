@@ -12,10 +12,16 @@ const LIBRARIES: &[(&str, Kind, &[&str])] = &[
 
 /// The library that has this module.
 pub(crate) fn library_of(module: &str) -> Option<&'static str> {
-    LIBRARIES.iter().find(|(_, _, modules)| modules.contains(&module)).map(|(library, _, _)| *library)
+    LIBRARIES
+        .iter()
+        .find(|(_, _, modules)| modules.contains(&module))
+        .map(|(library, _, _)| *library)
 }
 
 /// Those of one kind.
 pub(crate) fn names(kind: Kind) -> impl Iterator<Item = &'static str> {
-    LIBRARIES.iter().filter(move |(_, of, _)| *of == kind).flat_map(|(_, _, modules)| modules.iter().copied())
+    LIBRARIES
+        .iter()
+        .filter(move |(_, of, _)| *of == kind)
+        .flat_map(|(_, _, modules)| modules.iter().copied())
 }

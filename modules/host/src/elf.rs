@@ -21,7 +21,11 @@ pub(crate) fn check(content: &[u8]) -> Result<(), Mismatch> {
         Some(b"\x7fELF") => {}
         _ if content.is_empty() => return wrong("an empty file", EXPECTED),
         Some(b"!<ar") => return wrong("a static archive", EXPECTED),
-        _ if content.iter().take(512).all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) => {
+        _ if content
+            .iter()
+            .take(512)
+            .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) =>
+        {
             return wrong("a text file", EXPECTED);
         }
         _ => return wrong("no ELF file", EXPECTED),
@@ -35,23 +39,40 @@ pub(crate) fn check(content: &[u8]) -> Result<(), Mismatch> {
     }
     let machine = header.half(18);
     if machine.is_some() && machine != this_machine() {
-        let expected = format!("machine {} ({})", this_machine().unwrap_or_default(), std::env::consts::ARCH);
-        return wrong(&format!("an ELF file for machine {}", machine.unwrap_or_default()), &expected);
+        let expected =
+            format!("machine {} ({})", this_machine().unwrap_or_default(), std::env::consts::ARCH);
+        return wrong(
+            &format!("an ELF file for machine {}", machine.unwrap_or_default()),
+            &expected,
+        );
     }
     match header.half(16) {
         Some(3) => {}
         Some(1) => return wrong("an ELF object file", EXPECTED),
         Some(2) => return wrong("an ELF executable", EXPECTED),
         Some(other) => return wrong(&format!("an ELF file of type {other}"), EXPECTED),
-        None => return wrong("a truncated ELF file", &format!("at least 64 bytes, it has {}", content.len())),
+        None => {
+            return wrong(
+                "a truncated ELF file",
+                &format!("at least 64 bytes, it has {}", content.len()),
+            );
+        }
     }
     match extent(&header) {
         Some(extent) if extent <= content.len() as u64 => {}
-        Some(extent) => return wrong(&format!("a truncated ELF library of {} bytes", content.len()), &format!("{extent} bytes")),
+        Some(extent) => {
+            return wrong(
+                &format!("a truncated ELF library of {} bytes", content.len()),
+                &format!("{extent} bytes"),
+            );
+        }
         None => return wrong("an ELF library with a damaged header", "a whole one"),
     }
     if !exports_root(&header) {
-        let expected = format!("one that exports `{}` (see `export_module!`)", String::from_utf8_lossy(ROOT_SYMBOL));
+        let expected = format!(
+            "one that exports `{}` (see `export_module!`)",
+            String::from_utf8_lossy(ROOT_SYMBOL)
+        );
         return wrong("a library that is no Mezzo module", &expected);
     }
     Ok(())
@@ -84,11 +105,14 @@ fn segment(header: &Reader<'_>, at: u64) -> Option<(u32, u64, u64)> {
 /// when it is opened.
 fn exports_root(header: &Reader<'_>) -> bool {
     let tables = (|| {
-        let (start, size, count) = (header.word(40)?, u64::from(header.half(58)?), u64::from(header.half(60)?));
+        let (start, size, count) =
+            (header.word(40)?, u64::from(header.half(58)?), u64::from(header.half(60)?));
         let at = |index: u64| usize::try_from(start.checked_add(index.checked_mul(size)?)?).ok();
         Some((0..count).filter_map(|index| loaded_strings(header, at(index)?)).collect::<Vec<_>>())
     })();
-    tables.is_none_or(|tables| tables.is_empty() || tables.into_iter().any(|table| contains(table, ROOT_SYMBOL)))
+    tables.is_none_or(|tables| {
+        tables.is_empty() || tables.into_iter().any(|table| contains(table, ROOT_SYMBOL))
+    })
 }
 
 /// A section, if it is a string table that is loaded: the one of the dynamic symbols.
@@ -96,7 +120,8 @@ fn loaded_strings<'a>(header: &Reader<'a>, at: usize) -> Option<&'a [u8]> {
     let strings = header.int(at.checked_add(4)?)? == STRING_TABLE;
     let loaded = header.word(at.checked_add(8)?)? & LOADED != 0;
     let (offset, size) = (header.word(at.checked_add(24)?)?, header.word(at.checked_add(32)?)?);
-    let (start, end) = (usize::try_from(offset).ok()?, usize::try_from(offset.checked_add(size)?).ok()?);
+    let (start, end) =
+        (usize::try_from(offset).ok()?, usize::try_from(offset.checked_add(size)?).ok()?);
     (strings && loaded).then(|| header.content.get(start..end)).flatten()
 }
 
@@ -183,7 +208,10 @@ mod tests {
         other[19] = 0;
         assert!(found(&other).starts_with("an ELF file for machine 8"));
         assert!(found(&content[..content.len() / 2]).starts_with("a truncated ELF"));
-        assert!(found(&content[..40]).contains("damaged") || found(&content[..40]).contains("truncated"));
+        assert!(
+            found(&content[..40]).contains("damaged")
+                || found(&content[..40]).contains("truncated")
+        );
     }
 
     #[test]

@@ -19,7 +19,9 @@ pub enum ManifestError {
         source: io::Error,
     },
     /// It is not the JSON that was expected.
-    #[error("the module manifest {origin} is not of the form {{\"libraries\":[{{\"file\":…,\"modules\":[{{\"name\":…}}]}}]}}")]
+    #[error(
+        "the module manifest {origin} is not of the form {{\"libraries\":[{{\"file\":…,\"modules\":[{{\"name\":…}}]}}]}}"
+    )]
     Parse {
         /// The file, or "given by the flag".
         origin: String,

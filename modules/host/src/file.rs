@@ -30,7 +30,11 @@ pub(crate) fn stage(file: &Path, dir: &Path) -> Result<Staged, LoadError> {
     })?;
     let sha256 = hex(&Sha256::digest(&content));
     let copy = dir.join(format!("{sha256}.so"));
-    write(&content, &copy).map_err(|source| LoadError::Copy { file: file.to_owned(), to: copy.clone(), source })?;
+    write(&content, &copy).map_err(|source| LoadError::Copy {
+        file: file.to_owned(),
+        to: copy.clone(),
+        source,
+    })?;
     Ok(Staged { original: file.to_owned(), copy, sha256 })
 }
 
@@ -73,9 +77,11 @@ fn write(content: &[u8], copy: &Path) -> io::Result<()> {
     let dir = copy.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
     let name = copy.file_name().unwrap_or_default().to_string_lossy();
-    let partial = dir.join(format!(".{name}.{}.{:?}", std::process::id(), std::thread::current().id()));
+    let partial =
+        dir.join(format!(".{name}.{}.{:?}", std::process::id(), std::thread::current().id()));
     let written = (|| {
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o555).open(&partial)?;
+        let mut file =
+            File::options().write(true).create(true).truncate(true).mode(0o555).open(&partial)?;
         file.write_all(content)?;
         fs::rename(&partial, copy)
     })();

@@ -120,13 +120,18 @@ impl Modules {
         all
     }
 
-    fn choose(&self, name: &str, wanted: Kind) -> Result<Remote<impl Transport + use<>>, LoadError> {
+    fn choose(
+        &self,
+        name: &str,
+        wanted: Kind,
+    ) -> Result<Remote<impl Transport + use<>>, LoadError> {
         let mut state = self.state();
         if !state.available.contains_key(name)
             && let Some(library) = builtin::library_of(name)
         {
             let module = crate::Module { name: name.to_owned(), parameters: Vec::new() };
-            let library = Library { file: None, name: Some(library.to_owned()), modules: vec![module] };
+            let library =
+                Library { file: None, name: Some(library.to_owned()), modules: vec![module] };
             let defaults = self.options.parameters.of(name);
             state.add(&library, &self.options)?;
             if let Some(available) = state.available.get_mut(name) {
@@ -134,10 +139,18 @@ impl Modules {
             }
         }
         let Some(available) = state.available.get(name) else {
-            return Err(LoadError::Unknown { kind: wanted, module: name.to_owned(), known: state.known(wanted) });
+            return Err(LoadError::Unknown {
+                kind: wanted,
+                module: name.to_owned(),
+                known: state.known(wanted),
+            });
         };
         if available.kind != wanted {
-            return Err(LoadError::WrongKind { module: name.to_owned(), found: available.kind, wanted });
+            return Err(LoadError::WrongKind {
+                module: name.to_owned(),
+                found: available.kind,
+                wanted,
+            });
         }
         let meter = Meter::new(name, wanted);
         let request = CreateModuleRequest {
@@ -171,21 +184,36 @@ impl State {
         let open = self.open(&staged, options)?;
         for module in &library.modules {
             let mut declared = open.modules();
-            let Some(index) = declared.iter().position(|declared| declared.name() == module.name) else {
-                return Err(LoadError::NoSuchModule { file: path, module: module.name.clone(), has: listed(&declared) });
+            let Some(index) = declared.iter().position(|declared| declared.name() == module.name)
+            else {
+                return Err(LoadError::NoSuchModule {
+                    file: path,
+                    module: module.name.clone(),
+                    has: listed(&declared),
+                });
             };
             let declared = declared.swap_remove(index);
             let Some(kind) = declared.kind() else {
                 let kind = declared.kind_number();
-                return Err(LoadError::UnknownKind { file: path, module: module.name.clone(), kind });
+                return Err(LoadError::UnknownKind {
+                    file: path,
+                    module: module.name.clone(),
+                    kind,
+                });
             };
             if let Some(other) = self.available.get(&module.name) {
                 let (first, second) = (other.from.original.clone(), path);
                 return Err(LoadError::Duplicate { module: module.name.clone(), first, second });
             }
-            let entry = |entry: &crate::manifest::Entry| Parameter { key: entry.key.clone(), value: entry.value.clone() };
+            let entry = |entry: &crate::manifest::Entry| Parameter {
+                key: entry.key.clone(),
+                value: entry.value.clone(),
+            };
             let parameters = module.parameters.iter().map(entry).collect();
-            self.available.insert(module.name.clone(), Available { declared, kind, from: staged.clone(), parameters });
+            self.available.insert(
+                module.name.clone(),
+                Available { declared, kind, from: staged.clone(), parameters },
+            );
         }
         Ok(())
     }
@@ -203,7 +231,9 @@ impl State {
             None if self.probe_missed => {}
             None => {
                 self.probe_missed = true;
-                tracing::warn!("no `mezzo-module-probe` beside this executable: modules are loaded without a trial in a child process");
+                tracing::warn!(
+                    "no `mezzo-module-probe` beside this executable: modules are loaded without a trial in a child process"
+                );
             }
         }
         let library = OpenLibrary::open(&staged.copy).map_err(|source| {
@@ -230,7 +260,8 @@ impl State {
 
 impl Available {
     fn status(&self) -> ModuleStatus {
-        let kind = i32::try_from(self.kind.number()).ok().and_then(|kind| ModuleKind::try_from(kind).ok());
+        let kind =
+            i32::try_from(self.kind.number()).ok().and_then(|kind| ModuleKind::try_from(kind).ok());
         ModuleStatus {
             name: Some(self.declared.name().to_owned()),
             kind: kind.map(Into::into),
@@ -264,7 +295,9 @@ fn listed(declared: &[Declared]) -> String {
 
 impl fmt::Debug for Modules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Modules").field("available", &self.state().available.keys()).finish_non_exhaustive()
+        f.debug_struct("Modules")
+            .field("available", &self.state().available.keys())
+            .finish_non_exhaustive()
     }
 }
 

@@ -86,14 +86,19 @@ impl Manifest {
     }
 
     fn from_file(file: &Path) -> Result<Self, ManifestError> {
-        let text = fs::read_to_string(file).map_err(|source| ManifestError::Read { path: file.to_owned(), source })?;
+        let text = fs::read_to_string(file)
+            .map_err(|source| ManifestError::Read { path: file.to_owned(), source })?;
         Self::parse(&text, &format!("`{}`", file.display()))
     }
 
     fn parse(text: &str, origin: &str) -> Result<Self, ManifestError> {
-        let manifest: Self =
-            serde_json::from_str(text).map_err(|source| ManifestError::Parse { origin: origin.to_owned(), source })?;
-        match manifest.libraries.iter().position(|library| library.file.is_none() && library.name.is_none()) {
+        let manifest: Self = serde_json::from_str(text)
+            .map_err(|source| ManifestError::Parse { origin: origin.to_owned(), source })?;
+        match manifest
+            .libraries
+            .iter()
+            .position(|library| library.file.is_none() && library.name.is_none())
+        {
             Some(index) => Err(ManifestError::NoFile { origin: origin.to_owned(), index }),
             None => Ok(manifest),
         }
@@ -121,14 +126,24 @@ mod tests {
         fs::write(dir.path().join("b.json"), r#"{"libraries":[{"name":"second"}]}"#).unwrap();
         fs::write(dir.path().join("a.json"), r#"{"libraries":[{"name":"first"}]}"#).unwrap();
         let manifest = Manifest::from_flag(dir.path().to_str().unwrap()).unwrap();
-        let names: Vec<_> = manifest.libraries.iter().map(|library| library.name.clone().unwrap()).collect();
+        let names: Vec<_> =
+            manifest.libraries.iter().map(|library| library.name.clone().unwrap()).collect();
         assert_eq!(names, ["first", "second"]);
     }
 
     #[test]
     fn a_misspelt_field_and_a_library_without_a_file_are_refused() {
-        assert!(matches!(Manifest::from_flag(r#"{"library":[]}"#), Err(ManifestError::Parse { .. })));
-        assert!(matches!(Manifest::from_flag(r#"{"libraries":[{"modules":[]}]}"#), Err(ManifestError::NoFile { index: 0, .. })));
-        assert!(matches!(Manifest::from_flag("/does/not/exist.json"), Err(ManifestError::Read { .. })));
+        assert!(matches!(
+            Manifest::from_flag(r#"{"library":[]}"#),
+            Err(ManifestError::Parse { .. })
+        ));
+        assert!(matches!(
+            Manifest::from_flag(r#"{"libraries":[{"modules":[]}]}"#),
+            Err(ManifestError::NoFile { index: 0, .. })
+        ));
+        assert!(matches!(
+            Manifest::from_flag("/does/not/exist.json"),
+            Err(ManifestError::Read { .. })
+        ));
     }
 }

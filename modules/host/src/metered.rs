@@ -9,7 +9,8 @@ use std::time::Instant;
 use mezzo_module_abi::PANIC_PREFIX;
 use mezzo_module_api::v1::{CounterStatus, MethodStatus};
 use mezzo_module_api::{
-    AllocatorMethod, Code, Completion, HookMethod, HostServices, IsolatorMethod, Kind, Level, ModuleError, Transport,
+    AllocatorMethod, Code, Completion, HookMethod, HostServices, IsolatorMethod, Kind, Level,
+    ModuleError, Transport,
 };
 
 /// What has been asked of one module.
@@ -60,7 +61,10 @@ impl Meter {
     /// What the module counts by itself.
     pub(crate) fn counters(&self) -> Vec<CounterStatus> {
         let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        counters.iter().map(|(name, value)| CounterStatus { name: Some(name.clone()), value: Some(*value) }).collect()
+        counters
+            .iter()
+            .map(|(name, value)| CounterStatus { name: Some(name.clone()), value: Some(*value) })
+            .collect()
     }
 
     fn called(&self, method: u32, start: Instant) {
@@ -148,10 +152,13 @@ impl<T: Transport> Transport for Metered<T> {
 /// Two hands on one completion; the first that takes it has it.
 fn share<T: 'static>(
     done: Completion<T>,
-) -> (impl FnOnce() -> Option<Completion<T>> + Send, impl FnOnce() -> Option<Completion<T>> + Send) {
+) -> (impl FnOnce() -> Option<Completion<T>> + Send, impl FnOnce() -> Option<Completion<T>> + Send)
+{
     let first = Arc::new(Mutex::new(Some(done)));
     let second = Arc::clone(&first);
-    let take = |slot: &Mutex<Option<Completion<T>>>| slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let take = |slot: &Mutex<Option<Completion<T>>>| {
+        slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    };
     (move || take(&first), move || take(&second))
 }
 

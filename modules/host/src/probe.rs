@@ -4,16 +4,17 @@ use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use crate::search::executable_dir;
 use crate::{LoadError, ProbeError, file};
 
 /// How long a library may take to load.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE_SECONDS: u64 = 10;
 const PROBE: &str = "mezzo-module-probe";
 
 /// What a library offers, as a child process saw it.
@@ -69,33 +70,36 @@ pub(crate) fn run(probe: &Path, library: &Path) -> Result<Inspected, ProbeError>
     let stdout = read_all(child.stdout.take());
     if status.success() {
         let answer = stdout.lines().next_back().unwrap_or_default();
-        return serde_json::from_str(answer).map_err(|_| ProbeError::Garbled(answer.chars().take(200).collect()));
+        return serde_json::from_str(answer)
+            .map_err(|_| ProbeError::Garbled(answer.chars().take(200).collect()));
     }
     match status.signal() {
         Some(signal) => Err(ProbeError::Killed { signal }),
         None => {
             let stderr = read_all(child.stderr.take());
-            Err(ProbeError::Refused(stderr.lines().next_back().unwrap_or("no reason given").to_owned()))
+            Err(ProbeError::Refused(
+                stderr.lines().next_back().unwrap_or("no reason given").to_owned(),
+            ))
         }
     }
 }
 
 fn wait(child: &mut Child) -> Result<ExitStatus, ProbeError> {
-    let start = Instant::now();
-    let mut pause = Duration::from_micros(200);
+    let failed = |source| ProbeError::Spawn { probe: PathBuf::from(PROBE), source };
+    // Readable when the process has ended.
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())
+        .map_err(|error| failed(error.into()))?;
+    let patience = Timespec { tv_sec: PATIENCE_SECONDS.cast_signed(), tv_nsec: 0 };
     loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(status),
-            Ok(None) if start.elapsed() > PATIENCE => {
+        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience)) {
+            Ok(0) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(ProbeError::Stuck { seconds: PATIENCE.as_secs() });
+                return Err(ProbeError::Stuck { seconds: PATIENCE_SECONDS });
             }
-            Ok(None) => {
-                thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(10));
-            }
-            Err(source) => return Err(ProbeError::Spawn { probe: PathBuf::from(PROBE), source }),
+            Ok(_) => return child.wait().map_err(failed),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(failed(error.into())),
         }
     }
 }
@@ -113,7 +117,11 @@ fn read_all(pipe: Option<impl Read>) -> String {
 ///
 /// # Errors
 /// When the answer cannot be written.
-pub fn probe_main(arguments: &[String], out: &mut impl io::Write, err: &mut impl io::Write) -> io::Result<u8> {
+pub fn probe_main(
+    arguments: &[String],
+    out: &mut impl io::Write,
+    err: &mut impl io::Write,
+) -> io::Result<u8> {
     let [library] = arguments else {
         writeln!(err, "usage: {PROBE} FILE.so")?;
         return Ok(2);
@@ -142,7 +150,9 @@ pub fn probe_main(arguments: &[String], out: &mut impl io::Write, err: &mut impl
 fn described(module: &mezzo_module_abi::Declared) -> InspectedModule {
     InspectedModule {
         name: module.name().to_owned(),
-        kind: module.kind().map_or_else(|| format!("kind {}", module.kind_number()), |kind| kind.to_string()),
+        kind: module
+            .kind()
+            .map_or_else(|| format!("kind {}", module.kind_number()), |kind| kind.to_string()),
         version: module.version().to_owned(),
         author: module.author().to_owned(),
         description: module.description().to_owned(),

@@ -36,13 +36,19 @@ pub(crate) fn find(library: &Library, search: &[PathBuf]) -> Result<PathBuf, Loa
         // The rest of what can be wrong with it is told when it is read.
         return match file.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(LoadError::NotFound { name: file.display().to_string(), looked_in: "that very place".to_owned() })
+                Err(LoadError::NotFound {
+                    name: file.display().to_string(),
+                    looked_in: "that very place".to_owned(),
+                })
             }
             _ => Ok(file),
         };
     }
     let found = search.iter().map(|dir| dir.join(&file)).find(|path| path.exists());
-    found.ok_or_else(|| LoadError::NotFound { name: file.display().to_string(), looked_in: listed(search) })
+    found.ok_or_else(|| LoadError::NotFound {
+        name: file.display().to_string(),
+        looked_in: listed(search),
+    })
 }
 
 fn listed(search: &[PathBuf]) -> String {

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mezzo_module_api::v1::{
-    AgentPostFetchRequest, AgentPrelaunchRequest, AllocateRequest, CleanupRequest, MethodStatus, ObserveRequest, PrepareRequest,
-    StatusRequest, UpdateRequest, UsageRequest, WatchRequest, WatchResponse,
+    AgentPostFetchRequest, AgentPrelaunchRequest, AllocateRequest, CleanupRequest, MethodStatus,
+    ObserveRequest, PrepareRequest, StatusRequest, UpdateRequest, UsageRequest, WatchRequest,
+    WatchResponse,
 };
 use mezzo_module_api::{Code, Completion, Isolator, ModuleError};
 use mezzo_module_host::{Manifest, Modules};
@@ -36,7 +37,10 @@ fn method(modules: &Modules, name: &str) -> MethodStatus {
 fn a_panic_is_an_error_of_the_call_and_is_counted() {
     let (_place, modules, isolator) = isolator("fixture/rude");
     let error = isolator.prepare(PrepareRequest::default()).unwrap_err();
-    assert_eq!((error.code, error.message.as_str()), (Code::Internal, "module panicked: cannot prepare anything"));
+    assert_eq!(
+        (error.code, error.message.as_str()),
+        (Code::Internal, "module panicked: cannot prepare anything")
+    );
     let error = isolator.update(UpdateRequest::default()).unwrap_err();
     assert_eq!(error.message, "module panicked: (no text)");
     // It is called again as if nothing had happened.
@@ -57,7 +61,8 @@ fn an_error_keeps_its_code_and_words_and_counters_arrive() {
     assert_eq!(error, ModuleError::new(Code::Unavailable, "not today"));
     isolator.usage(UsageRequest::default()).unwrap_err();
     let status = modules.status().remove(0);
-    let counters: Vec<_> = status.counters.iter().map(|counter| (counter.name(), counter.value())).collect();
+    let counters: Vec<_> =
+        status.counters.iter().map(|counter| (counter.name(), counter.value())).collect();
     assert_eq!(counters, [("usages", 4)]);
     let usage = method(&modules, "usage");
     assert_eq!((usage.errors(), usage.panics()), (2, 0));
@@ -71,8 +76,14 @@ fn what_a_module_does_not_implement_changes_nothing() {
     let place = Place::new();
     let modules = place.load(&[(FIXTURE, &["fixture/strict"])]).unwrap();
     let hook = modules.hooks("fixture/strict").unwrap().remove(0).module;
-    assert_eq!(hook.agent_post_fetch(AgentPostFetchRequest::default()).unwrap(), Default::default());
-    assert_eq!(hook.agent_prelaunch(AgentPrelaunchRequest::default()).unwrap_err().code, Code::PermissionDenied);
+    assert_eq!(
+        hook.agent_post_fetch(AgentPostFetchRequest::default()).unwrap(),
+        Default::default()
+    );
+    assert_eq!(
+        hook.agent_prelaunch(AgentPrelaunchRequest::default()).unwrap_err().code,
+        Code::PermissionDenied
+    );
 }
 
 #[test]
@@ -80,7 +91,10 @@ fn garbage_from_a_module_is_an_error() {
     let (_place, _modules, isolator) = isolator("fixture/garbler");
     let error = isolator.prepare(PrepareRequest::default()).unwrap_err();
     assert_eq!(error.code, Code::DataLoss);
-    assert!(error.message.starts_with("the module's answer to `prepare` cannot be decoded: "), "{error}");
+    assert!(
+        error.message.starts_with("the module's answer to `prepare` cannot be decoded: "),
+        "{error}"
+    );
 }
 
 fn watch(isolator: &dyn Isolator, id: &str) -> Receiver<Result<WatchResponse, ModuleError>> {
@@ -88,14 +102,18 @@ fn watch(isolator: &dyn Isolator, id: &str) -> Receiver<Result<WatchResponse, Mo
     let sender = Mutex::new(sender);
     let mut request = WatchRequest::default();
     request.container_id.get_or_insert_default().value = id.to_owned();
-    isolator.watch(request, Completion::new(move |result| drop(sender.lock().unwrap().send(result))));
+    isolator
+        .watch(request, Completion::new(move |result| drop(sender.lock().unwrap().send(result))));
     receiver
 }
 
 #[test]
 fn an_answer_comes_later_from_the_modules_own_thread() {
     let (_place, _modules, isolator) = isolator("fixture/rude");
-    assert_eq!(watch(isolator.as_ref(), "later").recv_timeout(PATIENCE).unwrap(), Ok(WatchResponse::default()));
+    assert_eq!(
+        watch(isolator.as_ref(), "later").recv_timeout(PATIENCE).unwrap(),
+        Ok(WatchResponse::default())
+    );
 }
 
 #[test]
@@ -112,7 +130,10 @@ fn a_lost_answer_is_an_error_however_it_was_lost() {
 fn an_answer_that_will_never_come_is_none() {
     let (_place, modules, isolator) = isolator("fixture/rude");
     // The callback is dropped, not called.
-    assert_eq!(watch(isolator.as_ref(), "never").recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+    assert_eq!(
+        watch(isolator.as_ref(), "never").recv_timeout(PATIENCE),
+        Err(mpsc::RecvTimeoutError::Disconnected)
+    );
     assert_eq!(method(&modules, "watch").errors(), 0);
 }
 
@@ -123,7 +144,8 @@ fn a_panic_in_a_drop_stays_in_the_module() {
         r#"{{"libraries":[{{"name":"{FIXTURE}","modules":[
             {{"name":"fixture/rude","parameters":[{{"key":"drop_panics","value":"true"}}]}}]}}]}}"#
     );
-    let modules = Modules::load(place.options(vec![Manifest::from_flag(&manifest).unwrap()])).unwrap();
+    let modules =
+        Modules::load(place.options(vec![Manifest::from_flag(&manifest).unwrap()])).unwrap();
     let isolator = modules.isolators("fixture/rude").unwrap();
     drop(isolator);
     assert_eq!(modules.status().len(), 1);
@@ -137,7 +159,10 @@ fn the_allocator_works_through_the_boundary_as_it_does_without() {
     allocator.initialize(Default::default()).unwrap();
     assert_eq!(allocator.observe(ObserveRequest::default()).unwrap(), Default::default());
     assert_eq!(allocator.allocate(AllocateRequest::default()).unwrap(), Default::default());
-    let random = mezzo_module_api::v1::InitializeAllocatorRequest { role_sorter: Some("random".into()), ..Default::default() };
+    let random = mezzo_module_api::v1::InitializeAllocatorRequest {
+        role_sorter: Some("random".into()),
+        ..Default::default()
+    };
     assert_eq!(allocator.initialize(random).unwrap_err().code, Code::Unimplemented);
 }
 
@@ -146,7 +171,8 @@ fn calls_from_many_threads_are_all_counted() {
     let (_place, modules, isolator) = isolator("fixture/rude");
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| (0..100).for_each(|_| drop(isolator.cleanup(CleanupRequest::default()))));
+            scope
+                .spawn(|| (0..100).for_each(|_| drop(isolator.cleanup(CleanupRequest::default()))));
         }
     });
     assert_eq!(method(&modules, "cleanup").calls(), 800);

@@ -17,7 +17,9 @@ const HIERARCHICAL: &str = "mezzo_allocator_hierarchical";
 #[test]
 fn two_libraries_are_loaded_and_described() {
     let place = Place::new();
-    let modules = place.load(&[(FIXTURE, &["fixture/rude", "fixture/strict"]), (HIERARCHICAL, &["hierarchical"])]).unwrap();
+    let modules = place
+        .load(&[(FIXTURE, &["fixture/rude", "fixture/strict"]), (HIERARCHICAL, &["hierarchical"])])
+        .unwrap();
     modules.allocator("hierarchical").unwrap();
     let isolators = modules.isolators("fixture/rude").unwrap();
     let hooks = modules.hooks(" fixture/strict , ").unwrap();
@@ -27,7 +29,10 @@ fn two_libraries_are_loaded_and_described() {
     let names: Vec<_> = status.iter().map(|module| module.name()).collect();
     assert_eq!(names, ["hierarchical", "fixture/rude", "fixture/strict"]);
     let rude = status.get(1).unwrap();
-    assert_eq!((rude.version(), rude.author(), rude.description()), ("0.3.1", "A. Stranger", "panics where it is told to"));
+    assert_eq!(
+        (rude.version(), rude.author(), rude.description()),
+        ("0.3.1", "A. Stranger", "panics where it is told to")
+    );
     assert_eq!(rude.file(), place.library(FIXTURE).display().to_string());
     assert_eq!(rude.sha256().len(), 64);
 }
@@ -54,8 +59,12 @@ fn a_module_of_another_kind_is_refused() {
 #[test]
 fn a_name_can_be_given_and_chosen_once() {
     let place = Place::new();
-    let error = place.load(&[(FIXTURE, &["fixture/rude"]), (FIXTURE, &["fixture/rude"])]).unwrap_err();
-    assert!(matches!(&error, LoadError::Duplicate { module, .. } if module == "fixture/rude"), "{error}");
+    let error =
+        place.load(&[(FIXTURE, &["fixture/rude"]), (FIXTURE, &["fixture/rude"])]).unwrap_err();
+    assert!(
+        matches!(&error, LoadError::Duplicate { module, .. } if module == "fixture/rude"),
+        "{error}"
+    );
     let modules = place.load(&[(FIXTURE, &["fixture/rude"])]).unwrap();
     let message = full_message(&modules.isolators("fixture/rude,fixture/rude").unwrap_err());
     assert_eq!(message, "isolator `fixture/rude` is listed twice");
@@ -81,10 +90,14 @@ fn an_unknown_parameter_is_refused_when_the_module_is_made() {
         r#"{{"libraries":[{{"file":"{}","modules":[{{"name":"fixture/rude","parameters":[{{"key":"mood","value":"bad"}}]}}]}}]}}"#,
         file.display()
     );
-    let modules = Modules::load(place.options(vec![Manifest::from_flag(&manifest).unwrap()])).unwrap();
+    let modules =
+        Modules::load(place.options(vec![Manifest::from_flag(&manifest).unwrap()])).unwrap();
     let message = full_message(&modules.isolators("fixture/rude").unwrap_err());
     assert!(message.contains("module `fixture/rude`"), "{message}");
-    assert!(message.contains("unknown parameter `mood`, expected one of `drop_panics`"), "{message}");
+    assert!(
+        message.contains("unknown parameter `mood`, expected one of `drop_panics`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -99,7 +112,10 @@ fn a_constructor_that_panics_is_an_error() {
 fn a_missing_library_is_told_with_where_it_was_looked_for() {
     let place = Place::new();
     let message = full_message(&place.load_file("/does/not/exist/libx.so", "x").unwrap_err());
-    assert_eq!(message, "module library `/does/not/exist/libx.so` not found, looked in that very place");
+    assert_eq!(
+        message,
+        "module library `/does/not/exist/libx.so` not found, looked in that very place"
+    );
     let message = full_message(&place.load_file("libx.so", "x").unwrap_err());
     assert!(message.starts_with("module library `libx.so` not found, looked in `"), "{message}");
 }
@@ -111,18 +127,28 @@ fn files_that_are_no_library_are_told_apart() {
         let path = place.write(name, content);
         full_message(&place.load_file(path.to_str().unwrap(), "x").unwrap_err())
     };
-    assert!(refused("text.so", b"not a library at all\n").contains("text.so` is a text file, expected an ELF shared library"));
+    assert!(
+        refused("text.so", b"not a library at all\n")
+            .contains("text.so` is a text file, expected an ELF shared library")
+    );
     assert!(refused("empty.so", b"").contains("is an empty file"));
     assert!(refused("noise.so", &[0xab; 5000]).contains("is no ELF file"));
 
     let whole = fs::read(place.library(FIXTURE)).unwrap();
     let message = refused("half.so", whole.get(..whole.len() / 2).unwrap());
-    let sizes = format!("is a truncated ELF library of {} bytes, expected {} bytes", whole.len() / 2, whole.len());
+    let sizes = format!(
+        "is a truncated ELF library of {} bytes, expected {} bytes",
+        whole.len() / 2,
+        whole.len()
+    );
     assert!(message.contains(&sizes), "{message}");
 
     let mut foreign = whole;
     foreign.splice(18..20, [8, 0]);
-    assert!(refused("mips.so", &foreign).contains("is an ELF file for machine 8, expected machine"), "another machine");
+    assert!(
+        refused("mips.so", &foreign).contains("is an ELF file for machine 8, expected machine"),
+        "another machine"
+    );
 
     let message = full_message(&place.load_file(place.dir().to_str().unwrap(), "x").unwrap_err());
     assert!(message.contains("is a directory, expected a regular file"), "{message}");
@@ -141,10 +167,18 @@ fn a_pipe_is_refused_without_waiting_for_a_writer() {
 fn a_library_without_our_symbol_is_refused_before_it_is_loaded() {
     let place = Place::new();
     let libc = fs::read_to_string("/proc/self/maps").unwrap();
-    let libc = libc.lines().find(|line| line.contains("libc.so")).and_then(|line| line.split_whitespace().last()).unwrap();
+    let libc = libc
+        .lines()
+        .find(|line| line.contains("libc.so"))
+        .and_then(|line| line.split_whitespace().last())
+        .unwrap();
     let copy = place.write("libc-copy.so", &fs::read(libc).unwrap());
     let message = full_message(&place.load_file(copy.to_str().unwrap(), "x").unwrap_err());
-    assert!(message.contains("is a library that is no Mezzo module, expected one that exports `_1as_0lib"), "{message}");
+    assert!(
+        message
+            .contains("is a library that is no Mezzo module, expected one that exports `_1as_0lib"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -155,7 +189,10 @@ fn a_file_that_others_can_write_is_refused_when_root() {
     let loaded = place.load_file(copy.to_str().unwrap(), "fixture/rude");
     if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
         let message = full_message(&loaded.unwrap_err());
-        assert!(message.contains("has mode 0775, expected it to be writable by its owner only"), "{message}");
+        assert!(
+            message.contains("has mode 0775, expected it to be writable by its owner only"),
+            "{message}"
+        );
     } else {
         loaded.unwrap();
     }
@@ -166,9 +203,13 @@ fn a_library_that_damages_its_process_damages_the_probe_only() {
     let place = Place::new();
     // Everything is where the headers say, but what the dynamic loader is to do with it is nonsense.
     let mut broken = fs::read(place.library(FIXTURE)).unwrap();
-    let word = |at: usize| usize::try_from(u64::from_ne_bytes(broken.get(at..at + 8).unwrap().try_into().unwrap())).unwrap();
+    let word = |at: usize| {
+        usize::try_from(u64::from_ne_bytes(broken.get(at..at + 8).unwrap().try_into().unwrap()))
+            .unwrap()
+    };
     let headers = (0..20).map(|index| word(32) + index * 56);
-    let dynamic = headers.into_iter().find(|at| broken.get(*at..*at + 4) == Some(&[2, 0, 0, 0])).unwrap();
+    let dynamic =
+        headers.into_iter().find(|at| broken.get(*at..*at + 4) == Some(&[2, 0, 0, 0])).unwrap();
     let (offset, size) = (word(dynamic + 8), word(dynamic + 32));
     broken.get_mut(offset..offset + size).unwrap().fill(0xff);
     let path = place.write("broken.so", &broken);
@@ -188,9 +229,15 @@ fn a_probe_that_is_killed_or_talks_nonsense_is_an_error() {
         options.probe = Some(probe);
         full_message(&Modules::load(options).unwrap_err())
     };
-    assert!(load_with("#!/bin/sh\nkill -BUS $$\n").contains("killed by signal 7 while it loaded the library"));
+    assert!(
+        load_with("#!/bin/sh\nkill -BUS $$\n")
+            .contains("killed by signal 7 while it loaded the library")
+    );
     assert!(load_with("#!/bin/sh\necho hello\n").contains("the probe answered `hello`"));
-    assert!(load_with("#!/bin/sh\necho 'has another layout' >&2; exit 1\n").contains("refused by the probe: has another layout"));
+    assert!(
+        load_with("#!/bin/sh\necho 'has another layout' >&2; exit 1\n")
+            .contains("refused by the probe: has another layout")
+    );
 }
 
 #[test]
@@ -198,7 +245,8 @@ fn a_library_can_be_inspected_without_loading_it() {
     let place = Place::new();
     let found = inspect(&place.library(FIXTURE), place.dir()).unwrap();
     assert_eq!(found.abi, "1.0.0");
-    let modules: Vec<_> = found.modules.iter().map(|module| (module.name.as_str(), module.kind.as_str())).collect();
+    let modules: Vec<_> =
+        found.modules.iter().map(|module| (module.name.as_str(), module.kind.as_str())).collect();
     let expected = [
         ("fixture/rude", "isolator"),
         ("fixture/stillborn", "isolator"),

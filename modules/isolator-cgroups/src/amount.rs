@@ -30,11 +30,15 @@ impl<'a> Asked<'a> {
 
     /// `None` when the request has no configuration.
     pub(crate) fn of_prepare(request: &'a PrepareRequest) -> Option<Self> {
-        request.config.as_ref().map(|config| Self { requests: &config.resources, limits: &config.limits })
+        request
+            .config
+            .as_ref()
+            .map(|config| Self { requests: &config.resources, limits: &config.limits })
     }
 
     pub(crate) fn amount(&self, name: &str) -> Amount {
-        let mut amount = Amount { limit: self.limits.get(name).map(|limit| limit.value), ..Amount::default() };
+        let mut amount =
+            Amount { limit: self.limits.get(name).map(|limit| limit.value), ..Amount::default() };
         for resource in self.requests.iter().filter(|resource| resource.name == name) {
             let value = resource.scalar.as_ref().map_or(0.0, |scalar| scalar.value);
             amount.request = Some(amount.request.unwrap_or(0.0) + value);
@@ -45,7 +49,11 @@ impl<'a> Asked<'a> {
 }
 
 /// Megabytes of a resource as bytes. Amounts have three decimals; no input can overflow.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float-to-int cast saturates and takes NaN for 0")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float-to-int cast saturates and takes NaN for 0"
+)]
 pub(crate) fn bytes(megabytes: f64) -> u64 {
     let thousandths = (megabytes * 1000.0).round() as u64;
     u64::try_from(u128::from(thousandths) * 1_048_576 / 1000).unwrap_or(u64::MAX)
@@ -86,7 +94,13 @@ mod tests {
             ..UpdateRequest::default()
         };
         let asked = Asked::of_update(&update);
-        assert_eq!(asked.amount("cpus"), Amount { request: Some(1.5), limit: None, revocable: true });
-        assert_eq!(asked.amount("mem"), Amount { request: None, limit: Some(f64::INFINITY), revocable: false });
+        assert_eq!(
+            asked.amount("cpus"),
+            Amount { request: Some(1.5), limit: None, revocable: true }
+        );
+        assert_eq!(
+            asked.amount("mem"),
+            Amount { request: None, limit: Some(f64::INFINITY), revocable: false }
+        );
     }
 }

@@ -6,8 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use mezzo_linux::cgroup::{v1, v2};
 use mezzo_linux::procfs::online_cpus;
 use mezzo_module_api::v1::{
-    CleanupRequest, CleanupResponse, IsolateRequest, IsolateResponse, IsolatorCapabilitiesRequest, IsolatorCapabilitiesResponse,
-    PrepareRequest, PrepareResponse, RecoverRequest, RecoverResponse, UpdateRequest, UpdateResponse, UsageRequest, UsageResponse,
+    CleanupRequest, CleanupResponse, IsolateRequest, IsolateResponse, IsolatorCapabilitiesRequest,
+    IsolatorCapabilitiesResponse, PrepareRequest, PrepareResponse, RecoverRequest, RecoverResponse,
+    UpdateRequest, UpdateResponse, UsageRequest, UsageResponse,
 };
 use mezzo_module_api::{Host, Isolator, ModuleError, Parameters};
 use mezzo_proto::v1::{ContainerId, ResourceStatistics};
@@ -54,9 +55,16 @@ impl CpuIsolator {
     /// Writes share and quota.
     fn apply(&self, id: &ContainerId, amount: Amount) -> Result<(), ModuleError> {
         let Some(request) = amount.request else {
-            return Err(ModuleError::invalid(format!("container `{}` requests no cpus", display(id))));
+            return Err(ModuleError::invalid(format!(
+                "container `{}` requests no cpus",
+                display(id)
+            )));
         };
-        let share = if amount.revocable && self.settings.low_priority { request * LOW_PRIORITY } else { request };
+        let share = if amount.revocable && self.settings.low_priority {
+            request * LOW_PRIORITY
+        } else {
+            request
+        };
         let quota = amount.limit.or(self.settings.enable_cfs.then_some(request));
         let control = self.layout.control("cpu", id)?;
         if self.layout.is_v2() {
@@ -70,7 +78,11 @@ impl CpuIsolator {
         quota.map_or(Ok(()), |quota| cpu.set_quota(quota)).map_err(broken)
     }
 
-    fn statistics(&self, id: &ContainerId, amount: Option<Amount>) -> Result<ResourceStatistics, ModuleError> {
+    fn statistics(
+        &self,
+        id: &ContainerId,
+        amount: Option<Amount>,
+    ) -> Result<ResourceStatistics, ModuleError> {
         let control = self.layout.control("cpu", id)?;
         let mut statistics = ResourceStatistics::default();
         let throttling = if self.layout.is_v2() {
@@ -79,11 +91,17 @@ impl CpuIsolator {
             statistics.cpus_system_time_secs = Some(stat.system.as_secs_f64());
             Some((stat.nr_periods, stat.nr_throttled, stat.throttled_time))
         } else {
-            let time = v1::Cpuacct::new(self.layout.control("cpuacct", id)?).stat().map_err(broken)?;
+            let time =
+                v1::Cpuacct::new(self.layout.control("cpuacct", id)?).stat().map_err(broken)?;
             statistics.cpus_user_time_secs = Some(time.user.as_secs_f64());
             statistics.cpus_system_time_secs = Some(time.system.as_secs_f64());
             // Without quotas the kernel's numbers stay 0 and would only puzzle.
-            let stat = self.settings.enable_cfs.then(|| v1::Cpu::new(control.clone()).stat()).transpose().map_err(broken)?;
+            let stat = self
+                .settings
+                .enable_cfs
+                .then(|| v1::Cpu::new(control.clone()).stat())
+                .transpose()
+                .map_err(broken)?;
             stat.map(|stat| (stat.nr_periods, stat.nr_throttled, stat.throttled_time))
         };
         if let Some((periods, throttled, time)) = throttling {
@@ -109,8 +127,18 @@ impl CpuIsolator {
     }
 }
 
+impl Drop for CpuIsolator {
+    /// Containers outlive an agent; the root goes with the last of them.
+    fn drop(&mut self) {
+        self.layout.remove_root();
+    }
+}
+
 impl Isolator for CpuIsolator {
-    fn capabilities(&self, _: IsolatorCapabilitiesRequest) -> Result<IsolatorCapabilitiesResponse, ModuleError> {
+    fn capabilities(
+        &self,
+        _: IsolatorCapabilitiesRequest,
+    ) -> Result<IsolatorCapabilitiesResponse, ModuleError> {
         Ok(IsolatorCapabilitiesResponse { nesting: Some(true), standalone: Some(true) })
     }
 
@@ -120,7 +148,8 @@ impl Isolator for CpuIsolator {
             if !own && id.parent.is_none() {
                 self.host.warn(format!("container `{}` has no cpu cgroup any more", display(id)));
             }
-            let container = if own || id.parent.is_none() { Container::Own(None) } else { Container::Shared };
+            let container =
+                if own || id.parent.is_none() { Container::Own(None) } else { Container::Shared };
             self.containers().insert(display(id), container);
         }
         Ok(RecoverResponse::default())
@@ -134,7 +163,8 @@ impl Isolator for CpuIsolator {
             return Ok(PrepareResponse::default());
         }
         self.layout.create(&id, &config)?;
-        let amount = Asked::of_prepare(&request).map(|asked| asked.amount("cpus")).unwrap_or_default();
+        let amount =
+            Asked::of_prepare(&request).map(|asked| asked.amount("cpus")).unwrap_or_default();
         self.apply(&id, amount)?;
         self.containers().insert(display(&id), Container::Own(Some(amount)));
         Ok(PrepareResponse::default())
@@ -146,7 +176,12 @@ impl Isolator for CpuIsolator {
         match container {
             Some(Container::Own(_)) => self.layout.attach(&id, &request)?,
             Some(Container::Shared) => self.layout.attach(root_of(&id), &request)?,
-            None => return Err(ModuleError::not_found(format!("container `{}` was not prepared", display(&id)))),
+            None => {
+                return Err(ModuleError::not_found(format!(
+                    "container `{}` was not prepared",
+                    display(&id)
+                )));
+            }
         }
         Ok(IsolateResponse::default())
     }
@@ -167,7 +202,9 @@ impl Isolator for CpuIsolator {
         let id = request.container_id.unwrap_or_default();
         let container = self.containers().get(&display(&id)).cloned();
         match container {
-            Some(Container::Own(amount)) => Ok(UsageResponse { statistics: Some(self.statistics(&id, amount)?) }),
+            Some(Container::Own(amount)) => {
+                Ok(UsageResponse { statistics: Some(self.statistics(&id, amount)?) })
+            }
             Some(Container::Shared) => Ok(UsageResponse::default()),
             None => Err(ModuleError::not_found(format!("container `{}` is unknown", display(&id)))),
         }

@@ -33,16 +33,26 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// The layout for controllers by their version-1 names. (`cpuacct` is a part of `cpu` in version 2.)
-    pub(crate) fn new(settings: &Settings, controllers: &'static [&'static str]) -> Result<Self, ModuleError> {
-        let layout =
-            Self { hierarchies: settings.hierarchies.clone(), root: settings.root.clone(), controllers };
+    pub(crate) fn new(
+        settings: &Settings,
+        controllers: &'static [&'static str],
+    ) -> Result<Self, ModuleError> {
+        let layout = Self {
+            hierarchies: settings.hierarchies.clone(),
+            root: settings.root.clone(),
+            controllers,
+        };
         match &layout.hierarchies {
             Hierarchies::V1(found) => found.distinct(controllers).map(|_| ()).map_err(broken)?,
             Hierarchies::V2(found) => {
                 let wanted = layout.v2_controllers();
-                if let Some(missing) = wanted.iter().find(|wanted| !found.controllers.iter().any(|has| has == *wanted)) {
+                if let Some(missing) =
+                    wanted.iter().find(|wanted| !found.controllers.iter().any(|has| has == *wanted))
+                {
                     let has = found.controllers.join(", ");
-                    return Err(ModuleError::internal(format!("the cgroup controller `{missing}` is not available, only {has}")));
+                    return Err(ModuleError::internal(format!(
+                        "the cgroup controller `{missing}` is not available, only {has}"
+                    )));
                 }
             }
         }
@@ -54,7 +64,11 @@ impl Layout {
     }
 
     /// The cgroup with a controller's files.
-    pub(crate) fn control(&self, controller: &str, id: &ContainerId) -> Result<Cgroup, ModuleError> {
+    pub(crate) fn control(
+        &self,
+        controller: &str,
+        id: &ContainerId,
+    ) -> Result<Cgroup, ModuleError> {
         let path = self.path(id)?;
         match &self.hierarchies {
             Hierarchies::V1(found) => found.cgroup(controller, &path).map_err(broken),
@@ -68,26 +82,36 @@ impl Layout {
         match &self.hierarchies {
             Hierarchies::V1(found) => {
                 let mounts = found.distinct(self.controllers).map_err(broken)?;
-                mounts.into_iter().map(|mount| Cgroup::below(mount, &path).map_err(broken)).collect()
+                mounts
+                    .into_iter()
+                    .map(|mount| Cgroup::below(mount, &path).map_err(broken))
+                    .collect()
             }
             Hierarchies::V2(found) => Ok(vec![found.cgroup(&path).map_err(broken)?]),
         }
     }
 
     /// Makes the container's cgroups; the task's user may make cgroups inside.
-    pub(crate) fn create(&self, id: &ContainerId, config: &ContainerConfig) -> Result<(), ModuleError> {
+    pub(crate) fn create(
+        &self,
+        id: &ContainerId,
+        config: &ContainerConfig,
+    ) -> Result<(), ModuleError> {
         for cgroup in self.cgroups(id)? {
             self.make_parents(&cgroup)?;
-            if self.is_v2() {
-                create_shared(&cgroup)?;
-                v2::leaf(&cgroup).create_all().map_err(broken)?;
-            } else {
-                cgroup.create().map_err(broken)?;
+            if let Err(error) = self.make(&cgroup) {
+                if error.code != Code::NotFound {
+                    return Err(error);
+                }
+                // Another agent on this machine that is going away has just removed the root, which was empty for a moment.
+                self.make_parents(&cgroup)?;
+                self.make(&cgroup)?;
             }
             if let Some(user) = &config.user
                 && mezzo_linux::user::is_root()
             {
-                let user = User::by_name(user).map_err(|error| ModuleError::invalid(error.to_string()))?;
+                let user =
+                    User::by_name(user).map_err(|error| ModuleError::invalid(error.to_string()))?;
                 let owned = if self.is_v2() { v2::leaf(&cgroup) } else { cgroup };
                 owned.chown(user.credentials.uid, user.credentials.gid).map_err(broken)?;
             }
@@ -96,9 +120,14 @@ impl Layout {
     }
 
     /// Puts a process into the container's cgroups.
-    pub(crate) fn attach(&self, id: &ContainerId, request: &IsolateRequest) -> Result<(), ModuleError> {
+    pub(crate) fn attach(
+        &self,
+        id: &ContainerId,
+        request: &IsolateRequest,
+    ) -> Result<(), ModuleError> {
         let pid = request.pid.unwrap_or_default();
-        let pid = i32::try_from(pid).map_err(|_| ModuleError::invalid(format!("pid {pid} is no process id")))?;
+        let pid = i32::try_from(pid)
+            .map_err(|_| ModuleError::invalid(format!("pid {pid} is no process id")))?;
         for cgroup in self.cgroups(id)? {
             let cgroup = if self.is_v2() { v2::leaf(&cgroup) } else { cgroup };
             cgroup.attach(pid).map_err(broken)?;
@@ -120,6 +149,26 @@ impl Layout {
         Ok(())
     }
 
+    /// Removes the root if nothing is in it.
+    pub(crate) fn remove_root(&self) {
+        let mounts = match &self.hierarchies {
+            Hierarchies::V1(found) => found.distinct(self.controllers).unwrap_or_default(),
+            Hierarchies::V2(found) => vec![found.mount.as_path()],
+        };
+        for mount in mounts {
+            // Not empty, not there, not ours: all the same, it stays as it is.
+            let _ = std::fs::remove_dir(mount.join(&self.root));
+        }
+    }
+
+    fn make(&self, cgroup: &Cgroup) -> Result<(), ModuleError> {
+        if self.is_v2() {
+            create_shared(cgroup)?;
+            return v2::leaf(cgroup).create_all().map_err(broken);
+        }
+        cgroup.create().map_err(broken)
+    }
+
     /// Makes what is above a container's cgroup; in version 2 controllers are switched on from the top down.
     fn make_parents(&self, cgroup: &Cgroup) -> Result<(), ModuleError> {
         let Some(parent) = cgroup.path().parent().map(Cgroup::new) else { return Ok(()) };
@@ -130,7 +179,8 @@ impl Layout {
             v2::enable_controllers(&Cgroup::new(&path), &self.v2_controllers()).map_err(broken)?;
             for part in below.components() {
                 path.push(part);
-                v2::enable_controllers(&Cgroup::new(&path), &self.v2_controllers()).map_err(broken)?;
+                v2::enable_controllers(&Cgroup::new(&path), &self.v2_controllers())
+                    .map_err(broken)?;
             }
         }
         Ok(())
@@ -143,7 +193,10 @@ impl Layout {
     /// The path below the hierarchy.
     fn path(&self, id: &ContainerId) -> Result<String, ModuleError> {
         if id.value.is_empty() || id.value.contains('/') {
-            return Err(ModuleError::invalid(format!("container id `{}` cannot name a cgroup", display(id))));
+            return Err(ModuleError::invalid(format!(
+                "container id `{}` cannot name a cgroup",
+                display(id)
+            )));
         }
         match &id.parent {
             Some(parent) => Ok(format!("{}/{NESTED}/{}", self.path(parent)?, id.value)),

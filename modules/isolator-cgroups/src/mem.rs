@@ -8,9 +8,10 @@ use mezzo_linux::cgroup::v1::MemoryLimit;
 use mezzo_linux::cgroup::{Cgroup, memory_bytes, oom_score_adj, v1, v2};
 use mezzo_linux::procfs::Procfs;
 use mezzo_module_api::v1::{
-    CleanupRequest, CleanupResponse, ContainerLimitation, IsolateRequest, IsolateResponse, IsolatorCapabilitiesRequest,
-    IsolatorCapabilitiesResponse, PrepareRequest, PrepareResponse, RecoverRequest, RecoverResponse, UpdateRequest, UpdateResponse,
-    UsageRequest, UsageResponse, WatchRequest, WatchResponse,
+    CleanupRequest, CleanupResponse, ContainerLimitation, IsolateRequest, IsolateResponse,
+    IsolatorCapabilitiesRequest, IsolatorCapabilitiesResponse, PrepareRequest, PrepareResponse,
+    RecoverRequest, RecoverResponse, UpdateRequest, UpdateResponse, UsageRequest, UsageResponse,
+    WatchRequest, WatchResponse,
 };
 use mezzo_module_api::{Completion, Host, Isolator, ModuleError, Parameters};
 use mezzo_proto::v1::task_status::Reason;
@@ -62,7 +63,14 @@ impl MemIsolator {
         let settings = Settings::new(&parameters)?;
         let layout = Layout::new(&settings, &["memory"])?;
         let watcher = OomWatcher::new(host.clone())?;
-        Ok(Self { host, settings, layout, containers: Arc::default(), watcher, procfs: Procfs::default() })
+        Ok(Self {
+            host,
+            settings,
+            layout,
+            containers: Arc::default(),
+            watcher,
+            procfs: Procfs::default(),
+        })
     }
 
     fn containers(&self) -> MutexGuard<'_, Containers> {
@@ -72,7 +80,10 @@ impl MemIsolator {
     /// Writes the limits. The request is the soft one (version 1: where reclaim aims at; version 2: what is protected).
     fn apply(&self, id: &ContainerId, amount: Amount, first: bool) -> Result<(), ModuleError> {
         let Some(request) = amount.request else {
-            return Err(ModuleError::invalid(format!("container `{}` requests no mem", display(id))));
+            return Err(ModuleError::invalid(format!(
+                "container `{}` requests no mem",
+                display(id)
+            )));
         };
         let soft = bytes(request);
         let hard = hard_limit(amount, soft);
@@ -80,13 +91,18 @@ impl MemIsolator {
         if self.layout.is_v2() {
             let memory = v2::Memory::new(control);
             memory.set_low(soft).map_err(broken)?;
-            let written = if first { memory.set_max(hard) } else { memory.raise_max(hard).map(|_| ()) };
+            let written =
+                if first { memory.set_max(hard) } else { memory.raise_max(hard).map(|_| ()) };
             return written.map_err(broken);
         }
         let memory = v1::Memory::new(control);
         memory.set_soft_limit(soft).map_err(broken)?;
         let swap = self.settings.limit_swap;
-        let written = if first { memory.set_hard_limit(hard, swap) } else { memory.raise_hard_limit(hard, swap).map(|_| ()) };
+        let written = if first {
+            memory.set_hard_limit(hard, swap)
+        } else {
+            memory.raise_hard_limit(hard, swap).map(|_| ())
+        };
         written.map_err(broken)
     }
 
@@ -94,11 +110,19 @@ impl MemIsolator {
     fn arm(&self, id: &ContainerId) -> Result<WatchKey, ModuleError> {
         let control = self.layout.control("memory", id)?;
         let is_v2 = self.layout.is_v2();
-        let watch = if is_v2 { v2::Memory::new(control.clone()).watch_oom() } else { v1::Memory::new(control.clone()).watch_oom() };
-        let (name, containers, host) = (display(id), Arc::clone(&self.containers), self.host.clone());
+        let watch = if is_v2 {
+            v2::Memory::new(control.clone()).watch_oom()
+        } else {
+            v1::Memory::new(control.clone()).watch_oom()
+        };
+        let (name, containers, host) =
+            (display(id), Arc::clone(&self.containers), self.host.clone());
         self.watcher.add(watch.map_err(broken)?, move || {
             let limitation = if is_v2 { v2_limitation(&control) } else { v1_limitation(&control) };
-            host.info(format!("container `{name}`: {}", limitation.message().lines().next().unwrap_or_default()));
+            host.info(format!(
+                "container `{name}`: {}",
+                limitation.message().lines().next().unwrap_or_default()
+            ));
             host.count("out_of_memory", 1);
             let waiting = {
                 let mut containers = lock(&containers);
@@ -116,9 +140,17 @@ impl MemIsolator {
         })
     }
 
-    fn statistics(&self, id: &ContainerId, amount: Option<Amount>) -> Result<ResourceStatistics, ModuleError> {
+    fn statistics(
+        &self,
+        id: &ContainerId,
+        amount: Option<Amount>,
+    ) -> Result<ResourceStatistics, ModuleError> {
         let control = self.layout.control("memory", id)?;
-        let mut statistics = if self.layout.is_v2() { v2_statistics(control)? } else { v1_statistics(control, self.settings.limit_swap)? };
+        let mut statistics = if self.layout.is_v2() {
+            v2_statistics(control)?
+        } else {
+            v1_statistics(control, self.settings.limit_swap)?
+        };
         if let Some(request) = amount.and_then(|amount| amount.request) {
             statistics.mem_soft_limit_bytes = Some(bytes(request));
             statistics.mem_limit_bytes = match amount.and_then(|amount| amount.limit) {
@@ -131,8 +163,18 @@ impl MemIsolator {
     }
 }
 
+impl Drop for MemIsolator {
+    /// Containers outlive an agent; the root goes with the last of them.
+    fn drop(&mut self) {
+        self.layout.remove_root();
+    }
+}
+
 impl Isolator for MemIsolator {
-    fn capabilities(&self, _: IsolatorCapabilitiesRequest) -> Result<IsolatorCapabilitiesResponse, ModuleError> {
+    fn capabilities(
+        &self,
+        _: IsolatorCapabilitiesRequest,
+    ) -> Result<IsolatorCapabilitiesResponse, ModuleError> {
         Ok(IsolatorCapabilitiesResponse { nesting: Some(true), standalone: Some(true) })
     }
 
@@ -142,7 +184,8 @@ impl Isolator for MemIsolator {
             let shared = !exists && id.parent.is_some();
             let oom = if exists { Some(self.arm(id)?) } else { None };
             if !exists && !shared {
-                self.host.warn(format!("container `{}` has no memory cgroup any more", display(id)));
+                self.host
+                    .warn(format!("container `{}` has no memory cgroup any more", display(id)));
             }
             // The first update after a recovery must not lower what the container lives with.
             let container = Container { shared, limited: true, oom, ..Container::default() };
@@ -155,14 +198,17 @@ impl Isolator for MemIsolator {
         let id = request.container_id.clone().unwrap_or_default();
         let config = request.config.clone().unwrap_or_default();
         if shares_cgroups(&id, &config) {
-            self.containers().insert(display(&id), Container { shared: true, ..Container::default() });
+            self.containers()
+                .insert(display(&id), Container { shared: true, ..Container::default() });
             return Ok(PrepareResponse::default());
         }
         self.layout.create(&id, &config)?;
-        let amount = Asked::of_prepare(&request).map(|asked| asked.amount("mem")).unwrap_or_default();
+        let amount =
+            Asked::of_prepare(&request).map(|asked| asked.amount("mem")).unwrap_or_default();
         self.apply(&id, amount, true)?;
         let expendable = config.task_info.is_some() || id.parent.is_some();
-        let container = Container { amount: Some(amount), limited: true, expendable, ..Container::default() };
+        let container =
+            Container { amount: Some(amount), limited: true, expendable, ..Container::default() };
         self.containers().insert(display(&id), container);
         // After the entry is there: the alarm looks for it.
         let oom = self.arm(&id)?;
@@ -192,9 +238,15 @@ impl Isolator for MemIsolator {
 
     fn isolate(&self, request: IsolateRequest) -> Result<IsolateResponse, ModuleError> {
         let id = request.container_id.clone().unwrap_or_default();
-        let known = self.containers().get(&display(&id)).map(|container| (container.shared, container.expendable, container.amount));
+        let known = self
+            .containers()
+            .get(&display(&id))
+            .map(|container| (container.shared, container.expendable, container.amount));
         let Some((shared, expendable, amount)) = known else {
-            return Err(ModuleError::not_found(format!("container `{}` was not prepared", display(&id))));
+            return Err(ModuleError::not_found(format!(
+                "container `{}` was not prepared",
+                display(&id)
+            )));
         };
         if let Some(amount) = amount.filter(|_| expendable && !shared && !self.layout.is_v2()) {
             let soft = memory_bytes(amount.request.map_or(0, bytes));
@@ -211,7 +263,11 @@ impl Isolator for MemIsolator {
 
     fn update(&self, request: UpdateRequest) -> Result<UpdateResponse, ModuleError> {
         let id = request.container_id.clone().unwrap_or_default();
-        let known = self.containers().get(&display(&id)).filter(|container| !container.shared).map(|container| container.limited);
+        let known = self
+            .containers()
+            .get(&display(&id))
+            .filter(|container| !container.shared)
+            .map(|container| container.limited);
         if let Some(limited) = known {
             let amount = Asked::of_update(&request).amount("mem");
             self.apply(&id, amount, !limited)?;
@@ -224,10 +280,15 @@ impl Isolator for MemIsolator {
 
     fn usage(&self, request: UsageRequest) -> Result<UsageResponse, ModuleError> {
         let id = request.container_id.unwrap_or_default();
-        let known = self.containers().get(&display(&id)).map(|container| (container.shared, container.amount));
+        let known = self
+            .containers()
+            .get(&display(&id))
+            .map(|container| (container.shared, container.amount));
         match known {
             Some((true, _)) => Ok(UsageResponse::default()),
-            Some((false, amount)) => Ok(UsageResponse { statistics: Some(self.statistics(&id, amount)?) }),
+            Some((false, amount)) => {
+                Ok(UsageResponse { statistics: Some(self.statistics(&id, amount)?) })
+            }
             None => Err(ModuleError::not_found(format!("container `{}` is unknown", display(&id)))),
         }
     }
@@ -304,8 +365,13 @@ fn v1_limitation(control: &Cgroup) -> ContainerLimitation {
         Err(_) => "unknown".to_owned(),
     };
     let used = memory.max_usage().unwrap_or(0);
-    let mut message = format!("Memory limit exceeded: Requested: {limit} Maximum Used: {}\n\nMEMORY STATISTICS: \n", megabytes(used));
-    for (key, value) in memory.stat().unwrap_or_default().iter().filter(|(key, _)| !key.starts_with("hierarchical")) {
+    let mut message = format!(
+        "Memory limit exceeded: Requested: {limit} Maximum Used: {}\n\nMEMORY STATISTICS: \n",
+        megabytes(used)
+    );
+    for (key, value) in
+        memory.stat().unwrap_or_default().iter().filter(|(key, _)| !key.starts_with("hierarchical"))
+    {
         let _ = writeln!(message, "{key} {value}");
     }
     limitation(used, message)
@@ -319,7 +385,11 @@ fn v2_limitation(control: &Cgroup) -> ContainerLimitation {
     };
     let stat = memory.stat().unwrap_or_default();
     let part = |key| megabytes(stat.get(key).unwrap_or(0));
-    let peak = memory.peak().ok().flatten().map_or_else(String::new, |peak| format!(" Maximum Used: {}", megabytes(peak)));
+    let peak = memory
+        .peak()
+        .ok()
+        .flatten()
+        .map_or_else(String::new, |peak| format!(" Maximum Used: {}", megabytes(peak)));
     let message = format!(
         "Memory limit exceeded: Requested: {}{peak}\n\nAfter the event: anonymous {}, file {}, kernel {}\n",
         megabytes(limit),
@@ -331,7 +401,10 @@ fn v2_limitation(control: &Cgroup) -> ContainerLimitation {
 }
 
 fn limitation(used: u64, message: String) -> ContainerLimitation {
-    #[allow(clippy::cast_precision_loss, reason = "megabytes with three decimals are exact far beyond any machine")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "megabytes with three decimals are exact far beyond any machine"
+    )]
     let megabytes = used as f64 / MEGABYTE as f64;
     let resource = Resource {
         name: "mem".to_owned(),

@@ -41,22 +41,37 @@ pub(crate) struct WatchKey(u64);
 
 impl OomWatcher {
     pub(crate) fn new(host: Host) -> Result<Self, ModuleError> {
-        let failed = |error| ModuleError::internal(format!("cannot watch for out-of-memory events: {error}"));
+        let failed = |error| {
+            ModuleError::internal(format!("cannot watch for out-of-memory events: {error}"))
+        };
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed)?;
-        let stop = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(failed)?;
-        epoll::add(&epoll, &stop, epoll::EventData::new_u64(STOP), epoll::EventFlags::IN).map_err(failed)?;
+        let stop = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(failed)?;
+        epoll::add(&epoll, &stop, epoll::EventData::new_u64(STOP), epoll::EventFlags::IN)
+            .map_err(failed)?;
         let shared = Arc::new(Shared { host, epoll, entries: Mutex::default() });
         Ok(Self { shared, stop, thread: Mutex::new(None) })
     }
 
     /// Calls `alarm` once, on the watching thread, when `watch` tells an event.
-    pub(crate) fn add(&self, watch: OomWatch, alarm: impl FnOnce() + Send + 'static) -> Result<WatchKey, ModuleError> {
+    pub(crate) fn add(
+        &self,
+        watch: OomWatch,
+        alarm: impl FnOnce() + Send + 'static,
+    ) -> Result<WatchKey, ModuleError> {
         self.start()?;
         let mut entries = self.shared.entries();
         entries.last += 1;
         let key = entries.last;
-        epoll::add(&self.shared.epoll, watch.as_fd(), epoll::EventData::new_u64(key), epoll::EventFlags::IN)
-            .map_err(|error| ModuleError::internal(format!("cannot watch for out-of-memory events: {error}")))?;
+        epoll::add(
+            &self.shared.epoll,
+            watch.as_fd(),
+            epoll::EventData::new_u64(key),
+            epoll::EventFlags::IN,
+        )
+        .map_err(|error| {
+            ModuleError::internal(format!("cannot watch for out-of-memory events: {error}"))
+        })?;
         entries.by_key.insert(key, (watch, Box::new(alarm)));
         Ok(WatchKey(key))
     }
@@ -73,7 +88,9 @@ impl OomWatcher {
             let shared = Arc::clone(&self.shared);
             let run = move || shared.run();
             let spawned = std::thread::Builder::new().name("mezzo-oom".to_owned()).spawn(run);
-            *thread = Some(spawned.map_err(|error| ModuleError::internal(format!("cannot start a thread: {error}")))?);
+            *thread = Some(spawned.map_err(|error| {
+                ModuleError::internal(format!("cannot start a thread: {error}"))
+            })?);
         }
         Ok(())
     }
@@ -106,7 +123,11 @@ impl Shared {
         loop {
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return self.host.error(format!("out-of-memory events are no longer watched: {error}")),
+                Err(error) => {
+                    return self
+                        .host
+                        .error(format!("out-of-memory events are no longer watched: {error}"));
+                }
             }
             for event in events.drain(..) {
                 match event.data.u64() {

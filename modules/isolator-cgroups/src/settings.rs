@@ -30,7 +30,9 @@ impl Settings {
         parameters.allow_only(KNOWN)?;
         let root = parameters.get("cgroups_root").unwrap_or("mezzo").trim_matches('/').to_owned();
         if root.is_empty() {
-            return Err(ModuleError::invalid("parameter `cgroups_root` is empty, expected the name of a cgroup"));
+            return Err(ModuleError::invalid(
+                "parameter `cgroups_root` is empty, expected the name of a cgroup",
+            ));
         }
         let flag = |key, default| Ok::<_, ModuleError>(parameters.parse(key)?.unwrap_or(default));
         let settings = Self {
@@ -42,7 +44,9 @@ impl Settings {
             low_priority: flag("revocable_cpu_low_priority", true)?,
         };
         if settings.limit_swap && matches!(settings.hierarchies, Hierarchies::V2(_)) {
-            return Err(ModuleError::invalid("parameter `cgroups_limit_swap` is `true`, which cgroup version 2 does not have"));
+            return Err(ModuleError::invalid(
+                "parameter `cgroups_limit_swap` is `true`, which cgroup version 2 does not have",
+            ));
         }
         Ok(settings)
     }
@@ -51,15 +55,21 @@ impl Settings {
 fn hierarchies(place: Option<&str>) -> Result<Hierarchies, ModuleError> {
     let Some(place) = place else {
         return detect()
-            .map_err(|error| ModuleError::internal(format!("cannot tell which cgroups this machine has: {error}")))?
+            .map_err(|error| {
+                ModuleError::internal(format!(
+                    "cannot tell which cgroups this machine has: {error}"
+                ))
+            })?
             .ok_or_else(|| ModuleError::internal("this machine has no cgroups mounted"));
     };
     let place = Path::new(place);
     if place.join("cgroup.controllers").exists() {
-        let found = V2Hierarchy::at(place).map_err(|error| ModuleError::invalid(error.to_string()))?;
+        let found =
+            V2Hierarchy::at(place).map_err(|error| ModuleError::invalid(error.to_string()))?;
         return Ok(Hierarchies::V2(found));
     }
-    let mounts = ["cpu", "cpuacct", "memory"].map(|controller| (controller.to_owned(), place.join(controller)));
+    let mounts = ["cpu", "cpuacct", "memory"]
+        .map(|controller| (controller.to_owned(), place.join(controller)));
     if let Some((controller, dir)) = mounts.iter().find(|(_, dir)| !dir.is_dir()) {
         return Err(ModuleError::invalid(format!(
             "parameter `cgroups_hierarchy` is `{}`, but there is no `{}` for the controller `{controller}`",
@@ -84,7 +94,10 @@ mod tests {
     fn wrong_parameters_name_themselves() {
         assert!(message(&[("cgroup_root", "x")]).starts_with("unknown parameter `cgroup_root`"));
         assert!(message(&[("cgroups_root", "/")]).contains("`cgroups_root` is empty"));
-        assert!(message(&[("cgroups_hierarchy", "/does/not/exist")]).contains("no `/does/not/exist/cpu`"));
+        assert!(
+            message(&[("cgroups_hierarchy", "/does/not/exist")])
+                .contains("no `/does/not/exist/cpu`")
+        );
     }
 
     #[test]
@@ -92,7 +105,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("cgroup.controllers"), "cpu memory\n").unwrap();
         let place = dir.path().to_str().unwrap();
-        assert!(message(&[("cgroups_hierarchy", place), ("cgroups_limit_swap", "true")]).contains("version 2"));
-        assert!(message(&[("cgroups_hierarchy", place), ("cgroups_enable_cfs", "yes")]).contains("`cgroups_enable_cfs` is `yes`"));
+        assert!(
+            message(&[("cgroups_hierarchy", place), ("cgroups_limit_swap", "true")])
+                .contains("version 2")
+        );
+        assert!(
+            message(&[("cgroups_hierarchy", place), ("cgroups_enable_cfs", "yes")])
+                .contains("`cgroups_enable_cfs` is `yes`")
+        );
     }
 }

@@ -1,7 +1,12 @@
 //! Real containers in real cgroups, when this is run by root on a machine that has them. Elsewhere each test says so and passes:
 //! only a kernel makes the files that these isolators write.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test may panic and say why it does nothing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic and say why it does nothing"
+)]
 
 use std::fs;
 use std::io::Write;
@@ -15,8 +20,8 @@ use std::time::{Duration, Instant};
 use mezzo_isolator_cgroups::{CpuIsolator, MemIsolator};
 use mezzo_linux::cgroup::{Hierarchies, detect};
 use mezzo_module_api::v1::{
-    CleanupRequest, ContainerConfig, ContainerLimitation, ContainerState, IsolateRequest, PrepareRequest, RecoverRequest,
-    UpdateRequest, UsageRequest, WatchRequest, WatchResponse,
+    CleanupRequest, ContainerConfig, ContainerLimitation, ContainerState, IsolateRequest,
+    PrepareRequest, RecoverRequest, UpdateRequest, UsageRequest, WatchRequest, WatchResponse,
 };
 use mezzo_module_api::{Completion, Host, Isolator, ModuleError, Parameters};
 use mezzo_proto::v1::task_status::Reason;
@@ -38,7 +43,11 @@ impl Machine {
     fn new() -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let hierarchies = detect().unwrap().filter(|_| mezzo_linux::user::is_root());
-        let root = format!("mezzo-test-isolator-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let root = format!(
+            "mezzo-test-isolator-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         if hierarchies.is_none() {
             println!("not root, or no cgroups here: nothing is tested");
         }
@@ -81,9 +90,11 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        // Goes after its isolators, which remove what is empty.
         for controller in ["cpu", "cpuacct", "memory"] {
-            let dir = self.dir(controller, "x");
-            let _ = fs::remove_dir(dir.parent().unwrap());
+            let root = self.dir(controller, "x").parent().unwrap().to_owned();
+            assert!(std::thread::panicking() || !root.exists(), "{} is left", root.display());
+            let _ = fs::remove_dir(root);
         }
     }
 }
@@ -99,17 +110,28 @@ fn scalar(name: &str, value: f64) -> Resource {
 fn config(cpus: f64, mem: f64, limits: &[(&str, f64)]) -> ContainerConfig {
     ContainerConfig {
         resources: vec![scalar("cpus", cpus), scalar("mem", mem)],
-        limits: limits.iter().map(|(name, value)| ((*name).to_owned(), Scalar { value: *value })).collect(),
+        limits: limits
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Scalar { value: *value }))
+            .collect(),
         ..ContainerConfig::default()
     }
 }
 
-fn prepare(isolator: &dyn Isolator, container: &str, config: ContainerConfig) -> Result<(), ModuleError> {
+fn prepare(
+    isolator: &dyn Isolator,
+    container: &str,
+    config: ContainerConfig,
+) -> Result<(), ModuleError> {
     let request = PrepareRequest { container_id: Some(id(container)), config: Some(config) };
     isolator.prepare(request).map(drop)
 }
 
-fn update(isolator: &dyn Isolator, container: &str, config: &ContainerConfig) -> Result<(), ModuleError> {
+fn update(
+    isolator: &dyn Isolator,
+    container: &str,
+    config: &ContainerConfig,
+) -> Result<(), ModuleError> {
     let (requests, limits) = (config.resources.clone(), config.limits.clone());
     isolator.update(UpdateRequest { container_id: Some(id(container)), requests, limits }).map(drop)
 }
@@ -122,7 +144,10 @@ fn cleanup(isolator: &dyn Isolator, container: &str) {
     isolator.cleanup(CleanupRequest { container_id: Some(id(container)) }).unwrap();
 }
 
-fn watch(isolator: &dyn Isolator, container: &str) -> Receiver<Result<ContainerLimitation, ModuleError>> {
+fn watch(
+    isolator: &dyn Isolator,
+    container: &str,
+) -> Receiver<Result<ContainerLimitation, ModuleError>> {
     let (sender, receiver) = mpsc::channel();
     let done = Completion::new(move |result: Result<WatchResponse, ModuleError>| {
         let _ = sender.send(result.map(|response| response.limitation.unwrap()));
@@ -137,7 +162,14 @@ struct Task(Child);
 impl Task {
     fn start(script: &str) -> Self {
         let script = format!("read go\n{script}");
-        Self(Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
+        Self(
+            Command::new("sh")
+                .args(["-c", &script])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap(),
+        )
     }
 
     fn isolate(&self, isolator: &dyn Isolator, container: &str) {
@@ -184,7 +216,8 @@ fn shares_and_quota_follow_requests_and_limits() {
 #[test]
 fn without_a_limit_only_cfs_makes_a_quota_and_it_shows_in_the_statistics() {
     let Some(machine) = Machine::new() else { return };
-    let isolator = machine.cpu(&[("cgroups_enable_cfs", "true"), ("cgroups_cpu_enable_pids_and_tids_count", "true")]);
+    let isolator = machine
+        .cpu(&[("cgroups_enable_cfs", "true"), ("cgroups_cpu_enable_pids_and_tids_count", "true")]);
     prepare(&isolator, "c", config(0.2, 64.0, &[])).unwrap();
     let mut task = Task::start("while :; do :; done");
     task.isolate(&isolator, "c");
@@ -213,7 +246,11 @@ fn a_container_over_its_memory_ends_with_reason_message_and_amount() {
     task.go();
     let limitation = limitation.recv_timeout(PATIENCE).unwrap().unwrap();
     assert_eq!(limitation.reason(), Reason::ContainerLimitationMemory);
-    assert!(limitation.message().starts_with("Memory limit exceeded: Requested: 40MB"), "{}", limitation.message());
+    assert!(
+        limitation.message().starts_with("Memory limit exceeded: Requested: 40MB"),
+        "{}",
+        limitation.message()
+    );
     let mem = limitation.resources.first().unwrap();
     let used = mem.scalar.as_ref().unwrap().value;
     assert!(mem.name == "mem" && (35.0..=41.0).contains(&used), "{used}");
@@ -253,7 +290,11 @@ fn the_memory_limit_rises_and_never_falls() {
     prepare(&isolator, "c", config(0.1, 64.0, &[])).unwrap();
     assert_eq!((soft(), hard()), (bytes(64), bytes(64)));
     update(&isolator, "c", &config(0.1, 16.0, &[])).unwrap();
-    assert_eq!((soft(), hard()), (bytes(32), bytes(64)), "the floor is 32 MB, the hard limit stays");
+    assert_eq!(
+        (soft(), hard()),
+        (bytes(32), bytes(64)),
+        "the floor is 32 MB, the hard limit stays"
+    );
     update(&isolator, "c", &config(0.1, 64.0, &[("mem", 100.9)])).unwrap();
     assert_eq!((soft(), hard()), (bytes(64), bytes(100)), "limits are whole megabytes");
 
@@ -264,7 +305,11 @@ fn the_memory_limit_rises_and_never_falls() {
     assert_eq!(usage(&reborn, "c").mem_limit_bytes, None, "not known before the first update");
     update(&reborn, "c", &config(0.1, 50.0, &[])).unwrap();
     assert_eq!((soft(), hard()), (bytes(50), bytes(100)));
-    assert_eq!(usage(&reborn, "c").mem_limit_bytes(), 50 * MEGABYTE, "what was asked for is told, not what the cgroup holds");
+    assert_eq!(
+        usage(&reborn, "c").mem_limit_bytes(),
+        50 * MEGABYTE,
+        "what was asked for is told, not what the cgroup holds"
+    );
     cleanup(&reborn, "c");
 }
 
@@ -296,7 +341,9 @@ fn both_isolators_hold_one_container() {
     }
     let task = Task::start("read end");
     both.iter().for_each(|isolator| task.isolate(*isolator, "c"));
-    let cgroups = fs::read_to_string(Path::new("/proc").join(task.0.id().to_string()).join("cgroup")).unwrap();
+    let cgroups =
+        fs::read_to_string(Path::new("/proc").join(task.0.id().to_string()).join("cgroup"))
+            .unwrap();
     let ours = cgroups.lines().filter(|line| line.contains(&machine.root)).count();
     assert_eq!(ours, if machine.is_v2() { 1 } else { 3 }, "{cgroups}");
     drop(task);
@@ -312,19 +359,33 @@ fn a_nested_container_shares_its_roots_cgroup_unless_it_wants_its_own() {
     let nested = |name: &str| ContainerId { value: name.into(), parent: Some(Box::new(id("c"))) };
     let prepare_nested = |name, share| {
         let mut config = config(0.1, 40.0, &[]);
-        config.container_info.get_or_insert_default().linux_info.get_or_insert_default().share_cgroups = share;
-        isolator.prepare(PrepareRequest { container_id: Some(nested(name)), config: Some(config) }).unwrap();
+        config
+            .container_info
+            .get_or_insert_default()
+            .linux_info
+            .get_or_insert_default()
+            .share_cgroups = share;
+        isolator
+            .prepare(PrepareRequest { container_id: Some(nested(name)), config: Some(config) })
+            .unwrap();
     };
     prepare_nested("shared", None);
     prepare_nested("own", Some(false));
-    assert!(!machine.dir("memory", "c/mezzo/shared").exists() && machine.dir("memory", "c/mezzo/own").exists());
+    assert!(
+        !machine.dir("memory", "c/mezzo/shared").exists()
+            && machine.dir("memory", "c/mezzo/own").exists()
+    );
 
     let task = Task::start("read end");
-    let isolate = IsolateRequest { container_id: Some(nested("shared")), pid: Some(task.0.id().into()) };
+    let isolate =
+        IsolateRequest { container_id: Some(nested("shared")), pid: Some(task.0.id().into()) };
     isolator.isolate(isolate).unwrap();
     let procs = machine.read("memory", "c", "cgroup.procs", "leaf/cgroup.procs");
     assert_eq!(procs, task.0.id().to_string());
-    assert_eq!(isolator.usage(UsageRequest { container_id: Some(nested("shared")) }).unwrap().statistics, None);
+    assert_eq!(
+        isolator.usage(UsageRequest { container_id: Some(nested("shared")) }).unwrap().statistics,
+        None
+    );
     drop(task);
     for name in ["own", "shared"] {
         isolator.cleanup(CleanupRequest { container_id: Some(nested(name)) }).unwrap();
@@ -357,10 +418,19 @@ fn a_recovered_container_without_a_cgroup_is_no_error() {
 #[test]
 fn requests_without_the_resource_are_refused_by_name() {
     let Some(machine) = Machine::new() else { return };
-    let only = |name: &str| ContainerConfig { resources: vec![scalar(name, 64.0)], ..ContainerConfig::default() };
+    let only = |name: &str| ContainerConfig {
+        resources: vec![scalar(name, 64.0)],
+        ..ContainerConfig::default()
+    };
     let (cpu, mem) = (machine.cpu(&[]), machine.mem(&[]));
-    assert_eq!(prepare(&cpu, "c", only("mem")).unwrap_err().message, "container `c` requests no cpus");
-    assert_eq!(prepare(&mem, "c", only("cpus")).unwrap_err().message, "container `c` requests no mem");
+    assert_eq!(
+        prepare(&cpu, "c", only("mem")).unwrap_err().message,
+        "container `c` requests no cpus"
+    );
+    assert_eq!(
+        prepare(&mem, "c", only("cpus")).unwrap_err().message,
+        "container `c` requests no mem"
+    );
     cleanup(&cpu, "c");
     cleanup(&mem, "c");
 }

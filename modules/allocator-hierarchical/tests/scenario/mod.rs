@@ -16,8 +16,8 @@ use mezzo_allocator_hierarchical::Hierarchical;
 use mezzo_model::{AgentCapabilities, Format, FrameworkCapabilities, Resources, Role};
 use mezzo_module_api::v1::allocator_event::Event;
 use mezzo_module_api::v1::{
-    AgentAdded, AllocateRequest, AllocateResponse, AllocatorEvent, FrameworkAdded, FrameworkWishes, Holding,
-    InitializeAllocatorRequest, ObserveRequest, ObserveResponse, Recovered, RoleAdded,
+    AgentAdded, AllocateRequest, AllocateResponse, AllocatorEvent, FrameworkAdded, FrameworkWishes,
+    Holding, InitializeAllocatorRequest, ObserveRequest, ObserveResponse, Recovered, RoleAdded,
 };
 use mezzo_module_api::{Allocator, Host, Parameters};
 use mezzo_proto::v1::offer_filters::ResourceQuantities;
@@ -56,7 +56,9 @@ impl Default for Cluster {
 impl Cluster {
     /// Allocation interval 1 s, cpus:0.01|mem:32, seed 1; `change` changes that.
     pub fn new(change: impl FnOnce(&mut InitializeAllocatorRequest)) -> Self {
-        let least = |name: &str, value| ResourceQuantities { quantities: [(name.to_owned(), Scalar { value })].into() };
+        let least = |name: &str, value| ResourceQuantities {
+            quantities: [(name.to_owned(), Scalar { value })].into(),
+        };
         let mut request = InitializeAllocatorRequest {
             allocation_interval_nanos: Some(SECOND),
             min_allocatable_resources: vec![least("cpus", 0.01), least("mem", 32.0)],
@@ -79,16 +81,28 @@ impl Cluster {
     }
 
     pub fn role(&self, key: u32, name: &str) {
-        self.tell(Event::RoleAdded(RoleAdded { role: Some(key), name: Some(name.into()), weight: None }));
+        self.tell(Event::RoleAdded(RoleAdded {
+            role: Some(key),
+            name: Some(name.into()),
+            weight: None,
+        }));
     }
 
-    pub fn wishes(name: &str, roles: &[u32], capabilities: FrameworkCapabilities) -> FrameworkWishes {
+    pub fn wishes(
+        name: &str,
+        roles: &[u32],
+        capabilities: FrameworkCapabilities,
+    ) -> FrameworkWishes {
         let info = FrameworkInfo {
             id: Some(FrameworkId { value: name.into() }),
             capabilities: capabilities.to_proto(),
             ..FrameworkInfo::default()
         };
-        FrameworkWishes { roles: roles.to_vec(), framework_info: Some(info), ..FrameworkWishes::default() }
+        FrameworkWishes {
+            roles: roles.to_vec(),
+            framework_info: Some(info),
+            ..FrameworkWishes::default()
+        }
     }
 
     pub fn framework(&self, key: u64, name: &str, roles: &[u32]) {
@@ -96,7 +110,12 @@ impl Cluster {
     }
 
     pub fn framework_with(&self, key: u64, wishes: FrameworkWishes) {
-        let added = FrameworkAdded { framework: Some(key), wishes: Some(wishes), active: Some(true), used: vec![] };
+        let added = FrameworkAdded {
+            framework: Some(key),
+            wishes: Some(wishes),
+            active: Some(true),
+            used: vec![],
+        };
         self.tell(Event::FrameworkAdded(added));
     }
 
@@ -124,16 +143,23 @@ impl Cluster {
     }
 
     fn run(&mut self, request: AllocateRequest) -> Vec<Offer> {
-        let AllocateResponse { proposals, next_filter_expiry_nanos } =
-            self.allocator.allocate(AllocateRequest { now_nanos: Some(self.now), ..request }).unwrap();
+        let AllocateResponse { proposals, next_filter_expiry_nanos } = self
+            .allocator
+            .allocate(AllocateRequest { now_nanos: Some(self.now), ..request })
+            .unwrap();
         self.next_expiry = next_filter_expiry_nanos;
         let mut offers = Vec::new();
         for proposal in proposals {
             let resources = Resources::from_proto(&proposal.resources).unwrap();
             assert!(!resources.is_empty());
             let free = self.free.get_mut(&proposal.agent()).expect("an agent that is there");
-            assert!(free.try_subtract(&resources), "{resources} of agent {}, where {free} is free", proposal.agent());
-            let (framework, role, agent) = (proposal.framework(), proposal.role(), proposal.agent());
+            assert!(
+                free.try_subtract(&resources),
+                "{resources} of agent {}, where {free} is free",
+                proposal.agent()
+            );
+            let (framework, role, agent) =
+                (proposal.framework(), proposal.role(), proposal.agent());
             offers.push(Offer { framework, role, agent, resources });
         }
         offers

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match mezzo_module_host::probe_main(&arguments, &mut std::io::stdout(), &mut std::io::stderr()) {
+    match mezzo_module_host::probe_main(&arguments, &mut std::io::stdout(), &mut std::io::stderr())
+    {
         Ok(code) => ExitCode::from(code),
         Err(_) => ExitCode::FAILURE,
     }

@@ -1,6 +1,11 @@
 //! A directory for a test's files and copies, and the libraries that cargo has built beside the test.
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "shared by several test files; a test may panic")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "shared by several test files; a test may panic"
+)]
 
 use std::error::Error;
 use std::fs;
