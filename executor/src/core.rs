@@ -21,6 +21,9 @@ const LINGER: Duration = Duration::from_secs(60);
 const SHUTDOWN_LINGER: Duration = Duration::from_secs(1);
 /// What of the shutdown grace is kept back to reap and to report.
 const REPORT_TIME: Duration = Duration::from_secs(2);
+/// How long a SIGKILL that nobody asked for is kept back. When memory runs out the kernel kills first, and then the agent
+/// destroys the container with the true reason: the task's last status should be that one.
+const UNASKED_KILL: Duration = Duration::from_millis(250);
 /// How long to try to subscribe for the first time.
 const SUBSCRIPTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often SIGKILL is repeated while the task has not ended.
@@ -74,6 +77,8 @@ struct Task {
     /// When it has to be done by itself.
     complete_by: Option<Instant>,
     kill: Option<Killing>,
+    /// How it ended, and when to say so, if not at once.
+    unasked: Option<(Exit, Instant)>,
     ended: bool,
 }
 
@@ -151,6 +156,7 @@ impl Core {
             max_completion: info.max_completion_time.as_ref().map(duration),
             complete_by: None,
             kill: None,
+            unasked: None,
             ended: false,
         });
         let mut actions = vec![report(id, TaskState::TaskStarting)];
@@ -203,6 +209,15 @@ impl Core {
     /// The command has ended.
     pub(crate) fn ended(&mut self, exit: Exit, now: Instant) -> Vec<Action> {
         let Some(task) = self.task.as_mut().filter(|t| !t.ended) else { return Vec::new() };
+        if matches!(exit, Exit::Signal { number: 9, .. }) && task.kill.is_none() {
+            task.unasked = Some((exit, now + UNASKED_KILL));
+            return Vec::new();
+        }
+        self.report_end(exit, now)
+    }
+
+    fn report_end(&mut self, exit: Exit, now: Instant) -> Vec<Action> {
+        let Some(task) = self.task.as_mut().filter(|t| !t.ended) else { return Vec::new() };
         task.ended = true;
         let (state, reason) = match &task.kill {
             Some(Killing { too_long: true, .. }) => {
@@ -238,6 +253,7 @@ impl Core {
         let times = [
             self.give_up,
             self.leave,
+            task.and_then(|t| t.unasked).map(|(_, at)| at),
             task.and_then(|t| t.kill.as_ref()).map(|k| k.sigkill_at),
             task.filter(|t| t.kill.is_none()).and_then(|t| t.complete_by),
         ];
@@ -254,6 +270,9 @@ impl Core {
             return self.shutdown(now);
         }
         let Some(task) = self.task.as_mut().filter(|t| !t.ended) else { return Vec::new() };
+        if let Some((exit, at)) = task.unasked {
+            return if at <= now { self.report_end(exit, now) } else { Vec::new() };
+        }
         if let Some(killing) = &mut task.kill {
             if killing.sigkill_at <= now {
                 killing.sigkill_at = now + KILL_AGAIN;
@@ -266,7 +285,9 @@ impl Core {
     }
 
     fn terminate(&mut self, grace: Duration, too_long: bool, now: Instant) -> Vec<Action> {
-        let Some(task) = self.task.as_mut().filter(|t| !t.ended) else { return Vec::new() };
+        let Some(task) = self.task.as_mut().filter(|t| !t.ended && t.unasked.is_none()) else {
+            return Vec::new();
+        };
         if let Some(killing) = &mut task.kill {
             let deadline = later(killing.since, grace).max(now);
             killing.sigkill_at = killing.sigkill_at.min(deadline);

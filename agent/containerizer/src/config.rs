@@ -59,7 +59,7 @@ impl Config {
             hooks: Vec::new(),
             cpus_are_limited: false,
             // Attaching to a v1 cgroup waits for the kernel, so more than there are cores.
-            launches_at_once: 16,
+            launches_at_once: 8,
             kill_timeout: Duration::from_secs(60),
         }
     }

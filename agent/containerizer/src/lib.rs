@@ -22,6 +22,7 @@ mod isolators;
 mod launcher;
 mod merge;
 mod mezzo;
+mod missing;
 mod pipeline;
 mod recovery;
 mod runtime_dir;

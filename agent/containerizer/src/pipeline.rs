@@ -19,7 +19,7 @@ use crate::launcher::{Launcher, Process, Waiting};
 use crate::merge::{self, Variables};
 use crate::runtime_dir::{self, Files};
 use crate::sandbox::{self, Output};
-use crate::{ContainerSpec, ExitStatus, LaunchError};
+use crate::{ContainerSpec, ExitStatus, LaunchError, missing};
 
 /// How long the first process may take to die before its launcher is killed, too.
 const REPORT_TIME: Duration = Duration::from_secs(5);
@@ -368,6 +368,7 @@ fn plan(
     files: &Files,
 ) -> Result<LaunchSpec, LaunchError> {
     let command = &spec.config.command_info;
+    missing::refuse(&spec.config)?;
     let merged = merge::merge(infos)?;
     let mut environment = Variables::default();
     environment.set(&spec.environment)?;

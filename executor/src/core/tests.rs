@@ -233,3 +233,18 @@ fn the_first_subscription_is_tried_for_a_minute() {
     assert_eq!(core.next_tick(), Some(now + 60 * SECOND));
     assert_eq!(core.tick(now + 60 * SECOND), [Action::Exit(0)]);
 }
+
+#[test]
+fn a_sigkill_nobody_asked_for_leaves_time_for_the_agent_to_say_why() {
+    let now = Instant::now();
+    let mut core = running(&task(), now);
+    let killed = Exit::Signal { number: 9, core: false };
+    assert_eq!(core.ended(killed, now), []);
+    let at = core.next_tick().unwrap();
+    assert!(at > now && at < now + SECOND);
+    assert_eq!(core.kill(&id(), None, now), [], "it has ended");
+    assert_eq!(core.tick(now), []);
+    assert_eq!(states(&core.tick(at)), [TaskState::TaskFailed]);
+    assert_eq!(core.tick(at), []);
+    assert_eq!(core.next_tick(), Some(at + 60 * SECOND));
+}

@@ -1,6 +1,10 @@
 //! An agent as an executor sees it, and the real `mezzo-executor` connected to it.
 
-#![allow(clippy::disallowed_methods, reason = "tasks of a test end with its runtime")]
+#![allow(
+    clippy::disallowed_methods,
+    dead_code,
+    reason = "tasks of a test end with its runtime; each test binary uses its part"
+)]
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -21,6 +25,7 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
+const EXECUTOR: &str = env!("CARGO_BIN_EXE_mezzo-executor");
 /// Longer than anything takes, shorter than anybody's patience.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -63,8 +68,19 @@ impl FakeAgent {
 
     /// Starts an executor in a directory of its own.
     pub(crate) fn executor(&self, variables: &[(&str, &str)]) -> Executor {
+        self.start_executor(Command::new(EXECUTOR), variables)
+    }
+
+    /// The same as process 1 of a pid namespace.
+    pub(crate) fn executor_in_pid_namespace(&self, variables: &[(&str, &str)]) -> Executor {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", "--kill-child", EXECUTOR]);
+        self.start_executor(command, variables)
+    }
+
+    fn start_executor(&self, mut command: Command, variables: &[(&str, &str)]) -> Executor {
         let sandbox = tempfile::tempdir().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_mezzo-executor"))
+        let child = command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("MESOS_AGENT_ENDPOINT", &self.address)
@@ -202,6 +218,10 @@ impl Executor {
     pub(crate) async fn exit_code(mut self) -> Option<i32> {
         let wait = tokio::task::spawn_blocking(move || self.child.wait().unwrap().code());
         tokio::time::timeout(PATIENCE, wait).await.expect("the executor does not end").unwrap()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
