@@ -21,7 +21,8 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
         table.add_row(row);
     }
     for line in table.to_string().lines() {
-        answer(line.trim_end());
+        // Without borders each line still has the space beside them.
+        answer(line.trim_end().strip_prefix(' ').unwrap_or(line));
     }
 }
 

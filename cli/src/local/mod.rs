@@ -144,11 +144,13 @@ fn tell(cluster: &LocalCluster, json: bool, took: Duration) {
     }
     let agents = cluster.agent_addresses();
     output::remark(&format!(
-        "master on {}, {} agent{} ({}), ready after {:.2} s",
+        "master on {}, {}, ready after {:.2} s",
         cluster.master_address(),
-        agents.len(),
-        if agents.len() == 1 { "" } else { "s" },
-        agents.join(", "),
+        match agents {
+            [] => "no agents".to_owned(),
+            [one] => format!("agent on {one}"),
+            many => format!("{} agents on {}", many.len(), many.join(", ")),
+        },
         took.as_secs_f64(),
     ));
     output::remark(&format!("isolation: {}", cluster.isolation()));
