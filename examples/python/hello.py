@@ -7,6 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 import grpc
+import grpc_tools
 from grpc_tools import protoc
 
 PROTO = Path(__file__).resolve().parents[2] / "proto"
@@ -15,7 +16,8 @@ COMMAND = sys.argv[2] if len(sys.argv) > 2 else "echo hello from python"
 
 stubs = tempfile.TemporaryDirectory()
 files = [str(f.relative_to(PROTO)) for f in sorted((PROTO / "mezzo/v1").rglob("*.proto"))]
-if protoc.main(["protoc", f"-I{PROTO}", f"--python_out={stubs.name}", f"--grpc_python_out={stubs.name}", *files]):
+well_known = Path(grpc_tools.__file__).parent / "_proto"
+if protoc.main(["protoc", f"-I{PROTO}", f"-I{well_known}", f"--python_out={stubs.name}", f"--grpc_python_out={stubs.name}", *files]):
     sys.exit("cannot make stubs")
 sys.path.insert(0, stubs.name)
 from mezzo.v1 import framework_pb2, task_pb2  # noqa: E402
