@@ -7,26 +7,25 @@ import sys
 import tempfile
 from pathlib import Path
 import grpc
-import grpc_tools
-from grpc_tools import protoc
+import grpc_tools.protoc
 
 PROTO = Path(__file__).resolve().parents[2] / "proto"
-MASTER = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:5050"
-COMMAND = sys.argv[2] if len(sys.argv) > 2 else "echo hello from python"
+given = dict(enumerate(sys.argv))
+MASTER, COMMAND = given.get(1, "127.0.0.1:5050"), given.get(2, "echo hello from python")
 
 stubs = tempfile.TemporaryDirectory()
-files = [str(f.relative_to(PROTO)) for f in sorted((PROTO / "mezzo/v1").rglob("*.proto"))]
-well_known = Path(grpc_tools.__file__).parent / "_proto"
-if protoc.main(["protoc", f"-I{PROTO}", f"-I{well_known}", f"--python_out={stubs.name}", f"--grpc_python_out={stubs.name}", *files]):
+files = [str(f.relative_to(PROTO)) for f in (PROTO / "mezzo/v1").rglob("*.proto")]
+where = [f"-I{PROTO}", f"-I{Path(grpc_tools.__file__).parent / '_proto'}"]
+where += [f"--python_out={stubs.name}", f"--grpc_python_out={stubs.name}"]
+if grpc_tools.protoc.main(["protoc", *where, *files]):
     sys.exit("cannot make stubs")
 sys.path.insert(0, stubs.name)
 from mezzo.v1 import framework_pb2, task_pb2  # noqa: E402
 from mezzo.v1.scheduler import scheduler_pb2 as api, service_pb2_grpc  # noqa: E402
 
-TERMINAL = {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_LOST"}
-calls = queue.SimpleQueue()
 info = framework_pb2.FrameworkInfo(user=getpass.getuser(), name="python", roles=["*"])
 info.capabilities.add(type="MULTI_ROLE")
+calls = queue.SimpleQueue()
 calls.put(api.Call(type="SUBSCRIBE", subscribe={"framework_info": info}))
 framework, launched, state = None, False, None
 
@@ -55,7 +54,7 @@ for event in master.Connect(iter(calls.get, None)):
         if status.uuid:
             ack = {"agent_id": status.agent_id, "task_id": status.task_id, "uuid": status.uuid}
             calls.put(api.Call(type="ACKNOWLEDGE", framework_id=framework, acknowledge=ack))
-        if state in TERMINAL:
+        if state not in ("TASK_STARTING", "TASK_RUNNING"):
             calls.put(api.Call(type="TEARDOWN", framework_id=framework))
             calls.put(None)
 print(f"hello.py: {state}")
