@@ -69,7 +69,12 @@ impl Filters {
 #[derive(Debug, Default)]
 pub(crate) struct Expiries {
     heap: BinaryHeap<Reverse<Expiry>>,
+    /// How many entries counted when they were last gone through.
+    counted: usize,
 }
+
+/// So few entries are never gone through.
+const FEW: usize = 1024;
 
 /// A filter that runs out; it may have been dropped before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +99,11 @@ impl Expiries {
 
     /// When the next one runs out, of those that still count.
     pub(crate) fn next(&mut self, counts: impl Fn(&Expiry) -> bool) -> Option<u64> {
+        // Who refuses for a year and revives at once leaves an entry behind every time.
+        if self.heap.len() > FEW.max(self.counted * 2) {
+            self.heap.retain(|Reverse(expiry)| counts(expiry));
+            self.counted = self.heap.len();
+        }
         while let Some(Reverse(first)) = self.heap.peek() {
             if counts(first) {
                 return Some(first.until);
@@ -146,5 +156,19 @@ mod tests {
         filters.add((1, 1), resources("cpus:1"), 10, 0);
         filters.expire((1, 1), 10);
         assert!(filters.hide((1, 1), 0, &resources("cpus:1")));
+    }
+
+    #[test]
+    fn entries_that_no_longer_count_do_not_pile_up() {
+        let mut expiries = Expiries::default();
+        let entry =
+            |epoch| Expiry { until: 1_000_000 - epoch, agent: 1, framework: 1, role: 1, epoch };
+        // The one that counts is the first to run out, so the others are never at the top.
+        for epoch in 0..100_000 {
+            expiries.add(Expiry { until: 5, ..entry(epoch) });
+            expiries.add(entry(epoch));
+            assert_eq!(expiries.next(|expiry| expiry.epoch == epoch), Some(5));
+        }
+        assert!(expiries.heap.len() <= FEW + 2, "{}", expiries.heap.len());
     }
 }
