@@ -4,7 +4,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a test may panic"
+    clippy::large_futures,
+    reason = "a test may panic, and has a stack to itself"
 )]
 
 mod fake_agent;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mezzo_linux::launch;
 use mezzo_linux::process::ProcessId;
+use mezzo_linux::procfs::Procfs;
 use mezzo_model::ContainerId;
 use mezzo_module_api::v1::{ContainerConfig, ContainerState, RecoverRequest};
 use mezzo_proto::v1::Environment;
@@ -81,6 +82,8 @@ fn look(
     expected: Vec<RecoveredContainer>,
 ) -> Result<Vec<Found>, RecoverError> {
     let root = &config.runtime_dir;
+    let rebooted = runtime_dir::note_boot(root, &Procfs::default().boot_id().unwrap_or_default())
+        .map_err(|source| RecoverError::Read { path: root.join("boot_id"), source })?;
     let mut configs: HashMap<_, _> =
         expected.into_iter().map(|c| (c.container_id, c.config)).collect();
     let mut found = Vec::new();
@@ -89,6 +92,8 @@ fn look(
     for id in listed {
         let files = Files::of(root, &id);
         let process = match written_pid(&files) {
+            // A pid of another boot is somebody else's now.
+            Some(_) if rebooted => None,
             Some(pid) => launcher
                 .adopt(pid, &files)
                 .map_err(|source| RecoverError::Process { container: id.clone(), source })?,

@@ -1,8 +1,8 @@
 //! What is written down of each container, so that a later life of the agent finds it again.
 //!
 //! `<runtime_dir>/containers/<id>/` holds `pid` (the launcher: pid and start time), `first` (the same of the container's
-//! first process, written by the launcher) and `status` (its wait status, written by the launcher). The directory belongs
-//! into a file system that is cleared on reboot; none of it is synced to disk.
+//! first process, written by the launcher) and `status` (its wait status, written by the launcher). `boot_id` beside them
+//! says in which boot of the machine these pids mean something, so nothing has to be synced to disk.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -71,6 +71,21 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let temporary = PathBuf::from(temporary);
     fs::File::create(&temporary)?.write_all(text.as_bytes())?;
     fs::rename(&temporary, path)
+}
+
+/// Writes down which boot of the machine this is; true if the directory is from another one. The directory should not
+/// survive a reboot, but nobody can be sure where an operator puts it.
+pub(crate) fn note_boot(runtime_dir: &Path, boot_id: &str) -> io::Result<bool> {
+    let path = runtime_dir.join("boot_id");
+    let before = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        other => Some(other?),
+    };
+    if before.as_deref() == Some(boot_id) {
+        return Ok(false);
+    }
+    write_whole(&path, boot_id)?;
+    Ok(before.is_some())
 }
 
 /// The containers that have a directory. A name that cannot be an id is not ours.

@@ -161,7 +161,10 @@ fn a_container_nobody_wants_any_more_is_destroyed() {
     });
     life(async {
         let containerizer = scene.containerizer();
-        assert_eq!(containerizer.recover(Vec::new()).await.unwrap().orphans, [id.clone()]);
+        assert_eq!(
+            containerizer.recover(Vec::new()).await.unwrap().orphans,
+            std::slice::from_ref(&id)
+        );
         end(&containerizer, &id).await;
         gone(pid).await;
         assert!(!scene.is_recorded("c"));

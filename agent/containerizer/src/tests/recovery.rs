@@ -121,3 +121,19 @@ async fn an_isolator_that_cannot_recover_ends_the_start() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn after_a_reboot_no_pid_is_adopted() {
+    let (world, _) = World::new();
+    write_pid(&world, "c", "77 5\n");
+    world.adoptable.lock().unwrap().push(ProcessId { pid: 77, start_time: 5 });
+    fs::write(world.dir.path().join("run/boot_id"), "another boot").unwrap();
+    let recovery = world.containerizer().recover(expected(&["c"])).await.unwrap();
+    assert_eq!(recovery.ended, [ContainerId::new("c")]);
+    assert!(world.recovered.lock().unwrap()[0].states.is_empty());
+
+    // From now on it is this boot.
+    write_pid(&world, "d", "77 5\n");
+    let recovery = world.containerizer().recover(expected(&["d"])).await.unwrap();
+    assert_eq!(recovery.running, [ContainerId::new("d")]);
+}
