@@ -28,7 +28,6 @@ info.capabilities.add(type="MULTI_ROLE")
 calls = queue.SimpleQueue()
 calls.put(api.Call(type="SUBSCRIBE", subscribe={"framework_info": info}))
 framework, launched, state = None, False, None
-
 master = service_pb2_grpc.SchedulerServiceStub(grpc.insecure_channel(MASTER))
 for event in master.Connect(iter(calls.get, None)):
     kind = api.Event.Type.Name(event.type)
