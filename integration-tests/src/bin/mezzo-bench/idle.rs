@@ -36,7 +36,7 @@ pub(crate) async fn run() -> anyhow::Result<Vec<Measurement>> {
             cpu.push((cpu_seconds(pid)? - before?) / REST.as_secs_f64() * 100.0);
         }
         let [.., bare] = &mut rss;
-        bare.push(bare_process_mib()?);
+        bare.push(bare_process_mib().await?);
         bench.teardown().await;
     }
     let [master, agent, executor, bare] = rss;
@@ -77,8 +77,10 @@ fn executor_of(agent: &str) -> Option<u32> {
 }
 
 /// What the smallest ordinary process takes.
-fn bare_process_mib() -> anyhow::Result<f64> {
+async fn bare_process_mib() -> anyhow::Result<f64> {
     let mut child = std::process::Command::new("sleep").arg("1000").spawn()?;
+    // Long enough for the dynamic linker to be done.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     let mib = resident_mib(child.id());
     child.kill()?;
     child.wait()?;

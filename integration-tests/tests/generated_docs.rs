@@ -1,0 +1,39 @@
+//! `docs/config.md` is written from the flags themselves and may not fall behind them.
+//!
+//! `UPDATE_DOCS=1 cargo test -p mezzo-integration-tests --test generated_docs` writes it anew.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that fails may panic")]
+
+use std::path::Path;
+
+use mezzo_runtime::config::markdown_table;
+
+const INTRODUCTION: &str = "\
+# Flags
+
+(Generated from the flags themselves; a test fails when this page falls behind.)
+
+Every flag is `--name=value`, `--name value`, or an environment variable; the command line wins. Underscores and dashes are
+the same (`--work_dir`, `--work-dir`). Booleans are `--name`, `--no-name` or `--name=true|false`. Any value may be
+`file:///path`: the content of that file counts. Durations are `100ms`, `5secs`, `10mins`, `1hrs`, `2weeks`; sizes are
+`512MB`, `2GB`. What is wrong ends the program with exit code 2 and one line that says what was expected.
+";
+
+#[test]
+fn the_page_of_flags_is_up_to_date() {
+    let page = format!(
+        "{INTRODUCTION}\n## mezzo-master\n\n{}\n## mezzo-agent\n\n{}",
+        markdown_table::<mezzo_master::Flags>(),
+        markdown_table::<mezzo_agent::flags::Flags>()
+    );
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/config.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    let differs = written.lines().zip(page.lines()).position(|(a, b)| a != b);
+    assert!(
+        written == page,
+        "docs/config.md is stale (first difference in line {}): run this test with UPDATE_DOCS=1",
+        differs.map_or(written.lines().count(), |line| line) + 1
+    );
+}

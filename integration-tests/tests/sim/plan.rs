@@ -1,0 +1,100 @@
+//! What kind of world a seed makes: how many live in it, and how much of what goes wrong.
+
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+
+use crate::links::End;
+use crate::world::{Event, World};
+
+/// The kind of a world.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub agents: usize,
+    pub frameworks: usize,
+    /// Mean milliseconds between faults; none for a world without.
+    pub faults: Option<u64>,
+    /// Machines are wiped or restarted, too.
+    pub machines_die: bool,
+    /// Processes die in the middle of what they are doing.
+    pub sudden_deaths: f64,
+    /// Agents have hooks that want to see tasks and updates.
+    pub hooks: bool,
+    pub offer_timeout: Option<Duration>,
+    /// The longest that a task runs, in milliseconds.
+    pub longest_task: u64,
+}
+
+impl Plan {
+    /// Draws a plan. Every fourth world or so is without faults, so that plain mistakes are seen as such.
+    pub fn draw(rng: &mut SmallRng) -> Self {
+        let faults = match rng.random_range(0..8) {
+            0 => None,
+            1..4 => Some(8000),
+            4..7 => Some(2500),
+            _ => Some(600),
+        };
+        Self {
+            agents: rng.random_range(1..=4),
+            frameworks: rng.random_range(1..=3),
+            faults,
+            machines_die: faults.is_some() && rng.random_bool(0.3),
+            sudden_deaths: if faults.is_some() { 0.0007 } else { 0.0 },
+            hooks: rng.random_bool(0.3),
+            offer_timeout: rng.random_bool(0.3).then_some(Duration::from_secs(3)),
+            longest_task: [2_000, 20_000, 60_000][rng.random_range(0..3)],
+        }
+    }
+}
+
+impl World {
+    pub fn next_fault(&mut self) {
+        let Some(mean) = self.plan.faults else { return };
+        let wait = self.between(0, 2 * mean);
+        self.after(wait, Event::Fault);
+    }
+
+    /// Something goes wrong.
+    pub fn fault(&mut self) {
+        if self.calm {
+            return;
+        }
+        self.next_fault();
+        let agent = self.pick(self.agents.len());
+        let framework = self.pick(self.frameworks.len());
+        match self.pick(20) {
+            0..9 => {
+                let sound = self.links.sound();
+                if let Some(conn) = sound.get(self.pick(sound.len())) {
+                    self.cut(*conn);
+                }
+            }
+            9..12 => self.agent_dies(agent),
+            12..14 => self.framework_dies(framework),
+            14..16 => self.master_dies(),
+            16 => {
+                // The network around a machine goes dark.
+                for conn in self.connections_of(agent) {
+                    self.cut(conn);
+                }
+            }
+            17 => self.framework_leaves(framework),
+            18 if self.plan.machines_die => self.machine_restarts(agent),
+            19 if self.plan.machines_die && self.chance(0.3) => self.machine_is_replaced(agent),
+            _ => {}
+        }
+    }
+
+    fn connections_of(&self, agent: usize) -> Vec<u64> {
+        self.agents[agent].link.iter().copied().collect()
+    }
+
+    /// A framework's connection ends in an orderly way, and it comes back.
+    fn framework_leaves(&mut self, framework: usize) {
+        if let Some(conn) = self.frameworks[framework].conn {
+            self.close(conn, End::Client);
+            self.framework_loses_master(framework, conn);
+        }
+    }
+}
