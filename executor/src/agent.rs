@@ -115,13 +115,15 @@ impl Agent {
         }
     }
 
-    /// Uniformly random below a bound that doubles, so that the executors of a restarted agent do not come all at once.
+    /// Uniformly random below a bound that doubles, so that the executors of a restarted agent do not come all at once. The
+    /// bound ends at half of what the agent waits for them, so that the last attempt before it is up comes in time.
     fn pause(&self) -> Duration {
         if self.failures == 0 {
             return Duration::ZERO;
         }
-        let bound =
-            FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(self.settings.backoff_max);
+        let bound = FIRST_PAUSE
+            .saturating_mul(1 << self.failures.min(10))
+            .min(self.settings.backoff_max / 2);
         let (random, _) = Uuid::new_v4().as_u64_pair();
         bound.mul_f64(f64::from((random >> 32) as u32) / f64::from(u32::MAX))
     }

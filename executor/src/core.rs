@@ -40,8 +40,10 @@ pub(crate) enum Action {
     Terminate,
     /// SIGKILL to everything of the task.
     Kill,
-    /// End this process.
-    Exit(i32),
+    /// End this process: all is done.
+    Exit,
+    /// End this process: no agent wants it.
+    NoAgent,
 }
 
 /// A status update before it has a uuid and a time.
@@ -62,6 +64,7 @@ pub(crate) struct Core {
     reports_killing: bool,
     shutting_down: bool,
     connected: bool,
+    was_connected: bool,
     task: Option<Task>,
     /// When to stop waiting for the agent.
     give_up: Option<Instant>,
@@ -103,6 +106,7 @@ impl Core {
             reports_killing: false,
             shutting_down: false,
             connected: false,
+            was_connected: false,
             task: None,
             give_up: Some(now + SUBSCRIPTION_TIMEOUT),
             leave: None,
@@ -112,6 +116,7 @@ impl Core {
     /// The agent has taken our subscription.
     pub(crate) fn subscribed(&mut self, framework: &FrameworkInfo) {
         self.connected = true;
+        self.was_connected = true;
         self.give_up = None;
         self.reports_killing =
             framework.capabilities.iter().any(|c| c.r#type() == Capability::TaskKillingState);
@@ -244,7 +249,7 @@ impl Core {
     /// The agent has got the last update of a task. If it was ours, nothing is left to do.
     pub(crate) fn last_update_acknowledged(&mut self, task_id: &TaskId) -> Vec<Action> {
         let ours = self.task.as_ref().is_some_and(|t| t.ended && t.id == *task_id);
-        if ours { vec![Action::Exit(0)] } else { Vec::new() }
+        if ours { vec![Action::Exit] } else { Vec::new() }
     }
 
     /// When [`tick`](Self::tick) has something to do.
@@ -263,11 +268,11 @@ impl Core {
     /// Time has passed.
     pub(crate) fn tick(&mut self, now: Instant) -> Vec<Action> {
         if self.leave.is_some_and(|leave| leave <= now) {
-            return vec![Action::Exit(0)];
+            return vec![Action::Exit];
         }
         if self.give_up.is_some_and(|at| at <= now) {
             self.give_up = None;
-            return self.shutdown(now);
+            return if self.was_connected { self.shutdown(now) } else { vec![Action::NoAgent] };
         }
         let Some(task) = self.task.as_mut().filter(|t| !t.ended) else { return Vec::new() };
         if let Some((exit, at)) = task.unasked {

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             .block_on(run::run(settings))
     });
     match outcome {
-        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             complain(&message);
             ExitCode::FAILURE

@@ -13,8 +13,8 @@ use crate::settings::Settings;
 use crate::updates::Updates;
 use crate::{command, processes};
 
-/// Runs until there is nothing left to do; the exit code of this process.
-pub(crate) async fn run(settings: Settings) -> Result<i32, String> {
+/// Runs until there is nothing left to do.
+pub(crate) async fn run(settings: Settings) -> Result<(), String> {
     let mut children =
         signal(SignalKind::child()).map_err(|e| format!("cannot listen for SIGCHLD: {e}"))?;
     let mut terminate =
@@ -37,9 +37,9 @@ pub(crate) async fn run(settings: Settings) -> Result<i32, String> {
             _ = terminate.recv() => executor.core.shutdown(Instant::now()),
             () = sleep_until(executor.core.next_tick()) => executor.core.tick(Instant::now()),
         };
-        if let Some(code) = executor.act(actions) {
+        if let Some(outcome) = executor.act(actions) {
             // Nothing is on its way any more: the agent has acknowledged the last update, or has had its time.
-            return Ok(code);
+            return outcome;
         }
     }
 }
@@ -122,8 +122,8 @@ impl Executor {
         actions
     }
 
-    /// Does what the core wants, and what it wants next because of that. An exit code, if this is the end.
-    fn act(&mut self, actions: Vec<Action>) -> Option<i32> {
+    /// Does what the core wants, and what it wants next because of that. An outcome, if this is the end.
+    fn act(&mut self, actions: Vec<Action>) -> Option<Result<(), String>> {
         let mut queue = VecDeque::from(actions);
         while let Some(action) = queue.pop_front() {
             match action {
@@ -136,7 +136,13 @@ impl Executor {
                     processes::signal_all(self.command, processes::Signal::Terminate)
                 }
                 Action::Kill => processes::signal_all(self.command, processes::Signal::Kill),
-                Action::Exit(code) => return Some(code),
+                Action::Exit => return Some(Ok(())),
+                Action::NoAgent => {
+                    let endpoint = &self.settings.agent_endpoint;
+                    return Some(Err(format!(
+                        "no agent at MESOS_AGENT_ENDPOINT={endpoint} took the subscription"
+                    )));
+                }
             }
         }
         None

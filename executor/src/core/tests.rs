@@ -149,14 +149,14 @@ fn shutdown_leaves_time_to_report_before_the_agent_destroys_the_container() {
     assert_eq!(core.shutdown(now), [Action::Terminate]);
     assert_eq!(core.next_tick(), Some(now + 3 * SECOND));
     core.ended(Exit::Code(0), now + SECOND);
-    assert_eq!(core.tick(now + 3 * SECOND), [Action::Exit(0)]);
+    assert_eq!(core.tick(now + 3 * SECOND), [Action::Exit]);
 }
 
 #[test]
 fn shutdown_without_a_task_ends_at_once() {
     let now = Instant::now();
     let mut core = Core::new(5 * SECOND, None, now);
-    assert_eq!(core.shutdown(now), [Action::Exit(0)]);
+    assert_eq!(core.shutdown(now), [Action::Exit]);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn the_last_update_is_waited_for_and_no_longer() {
     let mut core = running(&task(), now);
     core.ended(Exit::Code(0), now);
     assert_eq!(core.next_tick(), Some(now + 60 * SECOND));
-    assert_eq!(core.last_update_acknowledged(&id()), [Action::Exit(0)]);
+    assert_eq!(core.last_update_acknowledged(&id()), [Action::Exit]);
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn the_agent_may_be_away_for_the_recovery_timeout() {
     core.disconnected(now);
     assert_eq!(core.tick(now + 60 * SECOND), [Action::Terminate]);
     core.ended(Exit::Code(0), now + 61 * SECOND);
-    assert_eq!(core.tick(now + 61 * SECOND), [Action::Exit(0)], "nobody is there to acknowledge");
+    assert_eq!(core.tick(now + 61 * SECOND), [Action::Exit], "nobody is there to acknowledge");
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn the_first_subscription_is_tried_for_a_minute() {
     let mut core = Core::new(5 * SECOND, None, now);
     assert_eq!(core.disconnected(now), []);
     assert_eq!(core.next_tick(), Some(now + 60 * SECOND));
-    assert_eq!(core.tick(now + 60 * SECOND), [Action::Exit(0)]);
+    assert_eq!(core.tick(now + 60 * SECOND), [Action::NoAgent]);
 }
 
 #[test]
