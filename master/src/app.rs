@@ -15,7 +15,7 @@ use mezzo_proto::v1::scheduler::scheduler_service_server::SchedulerServiceServer
 use mezzo_runtime::clock::Clock;
 use mezzo_runtime::config::Parsed;
 use mezzo_runtime::metrics::Metrics;
-use mezzo_runtime::serve::{self, Server};
+use mezzo_runtime::serve::{self, ServeOptions, Server};
 use mezzo_runtime::shutdown::Shutdown;
 use mezzo_runtime::task::{OnError, Tasks};
 use mezzo_runtime::telemetry;
@@ -139,6 +139,7 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
     let scheduler = scheduler::Service::new(handle.clone(), Arc::clone(&sessions), heartbeat);
     let link = link::Service::new(handle, sessions);
     let server = Server::new(metrics)
+        .options(ServeOptions { max_message_bytes: MAX_MESSAGE, ..ServeOptions::default() })
         .descriptors(mezzo_proto::FILE_DESCRIPTOR_SET)
         .service(SchedulerServiceServer::new(scheduler).max_decoding_message_size(MAX_MESSAGE))
         .service(AgentLinkServer::new(link).max_decoding_message_size(MAX_MESSAGE))

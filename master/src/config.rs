@@ -47,11 +47,11 @@ pub struct Flags {
     /// The smallest offers: sets apart by `|`, of which one must be reached.
     #[arg(long, default_value = "cpus:0.01|mem:32")]
     pub min_allocatable_resources: String,
-    /// How roles are put in order: drf or random.
-    #[arg(long, default_value = "drf", value_parser = ["drf", "random"])]
+    /// How roles are put in order.
+    #[arg(long, default_value = "drf", value_parser = ["drf"])]
     pub role_sorter: String,
-    /// How the frameworks of a role are put in order: drf or random.
-    #[arg(long, default_value = "drf", value_parser = ["drf", "random"])]
+    /// How the frameworks of a role are put in order.
+    #[arg(long, default_value = "drf", value_parser = ["drf"])]
     pub framework_sorter: String,
     /// Resources that do not count for fairness, separated by commas.
     #[arg(long)]

@@ -43,6 +43,7 @@ fn subscribe(
 ) -> Result<(), String> {
     let mut info = call.framework_info;
     let roles = framework::check(&turn.cluster.config, &info, &call.suppressed_roles)?;
+    framework::check_constraints(call.offer_constraints.as_ref())?;
     let outer = framework_id.map(|id| id.value).unwrap_or_default();
     let inner = info.id.take().map(|id| id.value).unwrap_or_default();
     if outer != inner {
@@ -80,6 +81,7 @@ pub(crate) fn update(
     let invalid = |message| Rejection::new(Code::InvalidArgument, message);
     let roles =
         framework::check(&turn.cluster.config, &info, &call.suppressed_roles).map_err(invalid)?;
+    framework::check_constraints(call.offer_constraints.as_ref()).map_err(invalid)?;
     if info.user != known.info.user {
         return Err(invalid(format!(
             "framework_info.user: is {:?}, but it cannot change from {:?}",

@@ -55,6 +55,18 @@ pub(crate) fn check(
     Ok(Roles { subscribed, suppressed: unwanted })
 }
 
+/// Constraints are refused rather than overlooked: a framework that sets them relies on them.
+pub(crate) fn check_constraints(
+    constraints: Option<&v1::scheduler::OfferConstraints>,
+) -> Result<(), String> {
+    match constraints {
+        Some(given) if !given.role_constraints.is_empty() => Err(
+            "offer_constraints: are not available in this version, expected none".to_owned(),
+        ),
+        _ => Ok(()),
+    }
+}
+
 /// Either `roles`, for a framework that knows several, or `role`.
 #[expect(deprecated, reason = "`role` is how frameworks without MULTI_ROLE say it")]
 fn roles(info: &v1::FrameworkInfo) -> Result<BTreeSet<Role>, String> {

@@ -172,6 +172,26 @@ fn a_failover_timeout_that_is_no_duration() {
 }
 
 #[test]
+fn offer_constraints_are_refused_rather_than_overlooked() {
+    let mut world = World::new();
+    let session = world.session();
+    let constraints = v1::scheduler::OfferConstraints {
+        role_constraints: [("*".to_owned(), Default::default())].into(),
+    };
+    world.apply(mezzo_master_core::Command::Subscribe {
+        session,
+        framework_id: None,
+        subscribe: Box::new(v1::scheduler::call::Subscribe {
+            framework_info: framework("f"),
+            offer_constraints: Some(constraints),
+            ..Default::default()
+        }),
+    });
+    let events = world.events(session);
+    says(&events[0].error.as_ref().unwrap().message, &["offer_constraints", "not available"]);
+}
+
+#[test]
 fn calls_on_a_stream_that_is_not_subscribed() {
     let (mut world, story) = World::with_offer("cpus:4");
     let stranger = world.session();
