@@ -80,11 +80,14 @@ impl Containers {
         }
         self.numbers.launched.inc();
         self.actor.say(Command::ContainerLaunched { container: container.clone(), result: Ok(()) }).await;
-        let link = tokio::task::spawn_blocking(move || point_latest_to(Path::new(&directory)));
-        let (linked, ()) = tokio::join!(link, self.tell_end(container.clone()));
-        if !matches!(linked, Ok(Ok(()))) {
-            tracing::warn!(%container, "the link to the newest sandbox of the executor could not be made");
-        }
+        let link = async {
+            let sandbox = directory.clone();
+            let linked = tokio::task::spawn_blocking(move || point_latest_to(Path::new(&sandbox))).await;
+            if let Ok(Err(error)) = linked {
+                tracing::warn!(%container, "cannot make `latest` point to {directory}: {error}");
+            }
+        };
+        tokio::join!(link, self.tell_end(container.clone()));
     }
 
     async fn tell_end(&self, container: ContainerId) {

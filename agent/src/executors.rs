@@ -49,6 +49,11 @@ impl Sessions {
         }
     }
 
+    /// Ends all sessions. Executors go on and look for the agent again.
+    pub(crate) fn close_all(&self) {
+        self.live.clear();
+    }
+
     /// Ends a session; with a refusal it ends with that error.
     pub(crate) fn close(&self, session: u64, refusal: Option<String>) {
         let Some((_, sender)) = self.live.remove(&session) else { return };

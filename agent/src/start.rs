@@ -151,6 +151,7 @@ pub struct Agent {
     server: Server,
     incoming: TcpIncoming,
     actor: actor::Handle,
+    sessions: Arc<Sessions>,
     tasks: Tasks,
     shutdown: Shutdown,
     failure: Failure,
@@ -281,7 +282,7 @@ impl Agent {
             metrics: metrics.clone(),
             pace: service::Pace::default(),
         });
-        let executors = Executors { actor: handle.clone(), sessions, tasks: tasks.clone() };
+        let executors = Executors { actor: handle.clone(), sessions: Arc::clone(&sessions), tasks: tasks.clone() };
         let server = Server::new(metrics)
             .options(ServeOptions { max_message_bytes: MAX_MESSAGE, ..ServeOptions::default() })
             .descriptors(mezzo_proto::FILE_DESCRIPTOR_SET)
@@ -294,7 +295,7 @@ impl Agent {
         for name in ["mezzo.v1.agent.AgentService", "mezzo.v1.executor.ExecutorService"] {
             health.set_serving(name, true).await;
         }
-        Ok(Self { server, incoming, actor: handle, tasks, shutdown, failure, effects_ended, _lock: lock })
+        Ok(Self { server, incoming, actor: handle, sessions, tasks, shutdown, failure, effects_ended, _lock: lock })
     }
 
     /// Where it listens.
@@ -313,6 +314,11 @@ impl Agent {
                 }
             });
         }
+        let (shutdown, sessions) = (self.shutdown.clone(), self.sessions);
+        self.tasks.task("session end").on_shutdown(OnShutdown::Finish).spawn(async move {
+            shutdown.triggered().await;
+            sessions.close_all();
+        });
         let served = self.server.serve(self.incoming, self.shutdown.clone()).await;
         self.shutdown.trigger("the server ended");
         if let Err(late) = self.tasks.finish(STOP).await {

@@ -23,7 +23,7 @@ impl Total {
 
     pub(crate) fn remove(&mut self, resources: &[Resource]) {
         if let Ok(less) = Resources::from_proto(resources) {
-            self.sum.try_subtract(&less);
+            self.sum.subtract(&less);
         }
     }
 

@@ -17,8 +17,8 @@ use crate::updates::{self, Verdict};
 pub(crate) fn launched(agent: &mut Agent, turn: &mut Turn, container: &ContainerId, result: Result<(), String>) {
     match result {
         Ok(()) => {
-            if agent.in_container(container).is_none() {
-                // Nothing knows it any more; it must not stay.
+            if agent.inside(container).is_none_or(|e| e.state == State::Terminated) {
+                // Its end was told before its start; it must not stay.
                 turn.push(Effect::Destroy(container.clone()));
             }
         }

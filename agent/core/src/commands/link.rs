@@ -11,8 +11,8 @@ use crate::turn::Turn;
 
 /// The agent's first word: who it is and, if it was part of the cluster before, what it has.
 pub(crate) fn up(agent: &mut Agent, turn: &mut Turn) {
-    if agent.phase == Phase::Recovering {
-        return turn.note("a connection to a master before recovery was over is not used");
+    if matches!(agent.phase, Phase::Recovering | Phase::Terminating) {
+        return turn.note("a connection to a master is not used by an agent that recovers or stops");
     }
     let capabilities: Vec<Capability> =
         agent.settings.capabilities.iter().map(|c| Capability { r#type: Some((*c).into()) }).collect();
