@@ -39,19 +39,17 @@ struct Machine {
 }
 
 impl Machine {
-    /// `None` where there is nothing to test.
-    fn new() -> Option<Self> {
+    /// Fails where it cannot make cgroups: a test that did not run must not look like one that passed.
+    fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let hierarchies = detect().unwrap().filter(|_| mezzo_linux::user::is_root());
+        assert!(mezzo_linux::user::is_root(), "this test makes cgroups: run it as root");
+        let hierarchies = detect().unwrap().expect("this test needs cgroups: none are mounted here");
         let root = format!(
             "mezzo-test-isolator-{}-{}",
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
-        if hierarchies.is_none() {
-            println!("not root, or no cgroups here: nothing is tested");
-        }
-        hierarchies.map(|hierarchies| Self { root, hierarchies })
+        Self { root, hierarchies }
     }
 
     fn parameters(&self, more: &[(&str, &str)]) -> Parameters {
@@ -199,7 +197,7 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 #[test]
 fn shares_and_quota_follow_requests_and_limits() {
-    let Some(machine) = Machine::new() else { return };
+    let machine = Machine::new();
     let isolator = machine.cpu(&[]);
     prepare(&isolator, "c", config(0.5, 64.0, &[("cpus", 1.5)])).unwrap();
     let shares = || machine.read("cpu", "c", "cpu.shares", "cpu.weight");
@@ -215,7 +213,7 @@ fn shares_and_quota_follow_requests_and_limits() {
 
 #[test]
 fn without_a_limit_only_cfs_makes_a_quota_and_it_shows_in_the_statistics() {
-    let Some(machine) = Machine::new() else { return };
+    let machine = Machine::new();
     let isolator = machine
         .cpu(&[("cgroups_enable_cfs", "true"), ("cgroups_cpu_enable_pids_and_tids_count", "true")]);
     prepare(&isolator, "c", config(0.2, 64.0, &[])).unwrap();
@@ -237,7 +235,7 @@ fn without_a_limit_only_cfs_makes_a_quota_and_it_shows_in_the_statistics() {
 
 #[test]
 fn a_container_over_its_memory_ends_with_reason_message_and_amount() {
-    let Some(machine) = Machine::new() else { return };
+    let machine = Machine::new();
     let isolator = machine.mem(&[]);
     prepare(&isolator, "c", config(0.1, 40.0, &[])).unwrap();
     let mut task = Task::start("exec tail /dev/zero");
@@ -259,7 +257,7 @@ fn a_container_over_its_memory_ends_with_reason_message_and_amount() {
 
 #[test]
 fn an_event_before_anybody_watches_is_not_lost() {
-    let Some(machine) = Machine::new() else { return };
+    let machine = Machine::new();
     let isolator = machine.mem(&[]);
     prepare(&isolator, "c", config(0.1, 32.0, &[])).unwrap();
     let mut task = Task::start("exec tail /dev/zero");
@@ -272,7 +270,7 @@ fn an_event_before_anybody_watches_is_not_lost() {
 
 #[test]
 fn a_watch_ends_without_an_answer_when_the_container_is_cleaned_up() {
-    let Some(machine) = Machine::new() else { return };
+    let machine = Machine::new();
     let isolator = machine.mem(&[]);
     prepare(&isolator, "c", config(0.1, 32.0, &[])).unwrap();
     let watching = watch(&isolator, "c");
@@ -282,7 +280,7 @@ fn a_watch_ends_without_an_answer_when_the_container_is_cleaned_up() {
 
 #[test]
 fn the_memory_limit_rises_and_never_falls() {
-    let Some(machine) = Machine::new() else { return };
+    let machine = Machine::new();
     let isolator = machine.mem(&[]);
     let hard = || machine.read("memory", "c", "memory.limit_in_bytes", "memory.max");
     let soft = || machine.read("memory", "c", "memory.soft_limit_in_bytes", "memory.low");
@@ -315,7 +313,7 @@ fn the_memory_limit_rises_and_never_falls() {
 
 #[test]
 fn memory_statistics_are_the_cgroups() {
-    let Some(machine) = Machine::new() else { return };
+    let machine = Machine::new();
     let isolator = machine.mem(&[]);
     prepare(&isolator, "c", config(0.1, 64.0, &[("mem", f64::INFINITY)])).unwrap();
     let mut task = Task::start("x=$(head -c 4000000 /dev/zero | tr '\\0' x); read end");
@@ -333,7 +331,7 @@ fn memory_statistics_are_the_cgroups() {
 
 #[test]
 fn both_isolators_hold_one_container() {
-    let Some(machine) = Machine::new() else { return };
+    let machine = Machine::new();
     let (cpu, mem) = (machine.cpu(&[]), machine.mem(&[]));
     let both: [&dyn Isolator; 2] = [&cpu, &mem];
     for isolator in both {
@@ -353,7 +351,7 @@ fn both_isolators_hold_one_container() {
 
 #[test]
 fn a_nested_container_shares_its_roots_cgroup_unless_it_wants_its_own() {
-    let Some(machine) = Machine::new() else { return };
+    let machine = Machine::new();
     let isolator = machine.mem(&[]);
     prepare(&isolator, "c", config(0.1, 64.0, &[])).unwrap();
     let nested = |name: &str| ContainerId { value: name.into(), parent: Some(Box::new(id("c"))) };
@@ -395,7 +393,7 @@ fn a_nested_container_shares_its_roots_cgroup_unless_it_wants_its_own() {
 
 #[test]
 fn a_leftover_is_not_adopted_and_cleanup_takes_what_it_finds() {
-    let Some(machine) = Machine::new() else { return };
+    let machine = Machine::new();
     let isolator = machine.cpu(&[]);
     fs::create_dir_all(machine.dir("cpu", "left")).unwrap();
     let error = prepare(&isolator, "left", config(0.1, 64.0, &[])).unwrap_err();
@@ -408,7 +406,7 @@ fn a_leftover_is_not_adopted_and_cleanup_takes_what_it_finds() {
 
 #[test]
 fn a_recovered_container_without_a_cgroup_is_no_error() {
-    let Some(machine) = Machine::new() else { return };
+    let machine = Machine::new();
     let state = || ContainerState { container_id: id("gone"), ..ContainerState::default() };
     let request = || RecoverRequest { states: vec![state()], orphans: vec![id("orphan")] };
     machine.mem(&[]).recover(request()).unwrap();
@@ -417,7 +415,7 @@ fn a_recovered_container_without_a_cgroup_is_no_error() {
 
 #[test]
 fn requests_without_the_resource_are_refused_by_name() {
-    let Some(machine) = Machine::new() else { return };
+    let machine = Machine::new();
     let only = |name: &str| ContainerConfig {
         resources: vec![scalar(name, 64.0)],
         ..ContainerConfig::default()
