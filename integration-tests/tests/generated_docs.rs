@@ -37,3 +37,51 @@ fn the_page_of_flags_is_up_to_date() {
         differs.map_or(written.lines().count(), |line| line) + 1
     );
 }
+
+#[test]
+fn every_declared_number_is_documented() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let page = std::fs::read_to_string(root.join("docs/metrics.md")).unwrap();
+    let mut missing = Vec::new();
+    let mut found = 0;
+    for folder in ["master/src", "agent/src", "runtime/src/serve", "runtime/src/layers"] {
+        for text in sources(&root.join(folder)) {
+            for name in declared_numbers(&text) {
+                found += 1;
+                if !page.contains(&format!("_{name}")) {
+                    missing.push(format!("{folder}: {name}"));
+                }
+            }
+        }
+    }
+    assert!(found > 20, "only {found} numbers found: has their declaration changed?");
+    assert!(missing.is_empty(), "not in docs/metrics.md: {missing:#?}");
+}
+
+/// The names in `.counter("name", …)` and its kind, wherever the line breaks.
+fn declared_numbers(text: &str) -> Vec<String> {
+    let kinds = ["counter", "gauge", "gauge_f64", "time_histogram", "histogram"];
+    let calls = kinds.iter().flat_map(|kind| [format!(".{kind}("), format!(".{kind}_by(")]);
+    calls
+        .flat_map(|call| {
+            let names = text.split(&call).skip(1).filter_map(|rest| {
+                let (name, _) = rest.trim_start().strip_prefix('"')?.split_once('"')?;
+                Some(name.to_owned())
+            });
+            names.collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn sources(folder: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push(std::fs::read_to_string(&path).unwrap());
+        }
+    }
+    all
+}
