@@ -109,6 +109,12 @@ impl Cluster {
         }
     }
 
+    /// As [`Cluster::builder`], but what is freed is offered again at once.
+    #[must_use]
+    pub fn quick() -> Builder {
+        Self::builder().master_flag("--allocation_interval=50ms")
+    }
+
     /// One agent and default flags.
     ///
     /// # Errors

@@ -1,0 +1,13 @@
+//! What the issue promises, asked of real processes: each test has a cluster of its own, made of the
+//! binaries beside this program, and leaves nothing behind.
+//!
+//! `cargo build --workspace` makes the binaries. Most of it wants root, for containers are made of
+//! cgroups and namespaces; without root those tests fail and say so.
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "a test that fails may panic")]
+
+mod framework;
+mod kernel;
+mod launch;
+
+/// The name of a test's end: an error that is shown with all its causes.
+pub(crate) type Done = anyhow::Result<()>;
