@@ -2,13 +2,15 @@
 //!
 //! Each message type has a [`Table`]: its required fields and the fields that are messages
 //! themselves. [`Table::check`] walks the encoded bytes once, without decoding or allocating, so
-//! that it is cheap enough for every message on every stream.
+//! that it is cheap enough for every message on every stream. The tables are constants, made by the
+//! build script from the `.proto` files.
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use prost::Name;
-use prost_reflect::{Cardinality, DescriptorPool, Kind, MessageDescriptor};
+use prost_reflect::DescriptorPool;
+
+include!(concat!(env!("OUT_DIR"), "/required.rs"));
 
 /// Nesting deeper than this is refused. The decoder's own limit is the same.
 const MAX_DEPTH: usize = 100;
@@ -19,14 +21,14 @@ pub enum Violation {
     /// A required field is not set.
     Missing {
         /// The message that came in, for example `mezzo.v1.scheduler.Call`.
-        message: String,
+        message: &'static str,
         /// The path of the missing field, for example `subscribe.framework_info.user`.
         path: String,
     },
     /// The bytes are not protobuf.
     Malformed {
         /// The message that came in.
-        message: String,
+        message: &'static str,
         /// What is wrong.
         what: &'static str,
     },
@@ -45,7 +47,8 @@ impl std::fmt::Display for Violation {
     }
 }
 
-/// The descriptors of every message of this crate.
+/// The descriptors of every message of this crate. Made on first use, which takes milliseconds and
+/// megabytes: for JSON and tools, not for the path of every message.
 pub fn pool() -> &'static DescriptorPool {
     static POOL: OnceLock<DescriptorPool> = OnceLock::new();
     POOL.get_or_init(|| {
@@ -54,80 +57,56 @@ pub fn pool() -> &'static DescriptorPool {
 }
 
 /// The table of message type `M`; none if `M` is not a message of this crate.
+#[must_use]
 pub fn table<M: Name>() -> Option<&'static Table> {
-    tables().get(M::full_name().as_str())
+    let name = M::full_name();
+    let at = TABLES.binary_search_by(|table| table.name.cmp(&name)).ok()?;
+    TABLES.get(at)
 }
 
 /// Refuses `bytes` if, read as an `M`, they lack a required field.
+///
+/// # Errors
+/// Names the first field that is missing, or what keeps the bytes from being a message.
 pub fn check<M: Name>(bytes: &[u8]) -> Result<(), Violation> {
     table::<M>().map_or(Ok(()), |table| table.check(bytes))
 }
 
 /// What has to be known of a message type to find a missing field in its bytes.
 pub struct Table {
-    name: String,
-    /// Sorted by number.
-    fields: Vec<Field>,
+    name: &'static str,
+    /// One bit for each required field.
     required: u64,
-    /// Whether anything inside, at any depth, can be missing.
-    matters: OnceLock<bool>,
+    /// Those that are required, and those that are messages which can lack something; by number.
+    fields: &'static [Field],
 }
 
 struct Field {
     number: u32,
-    name: String,
-    /// The bit of this field in [`Table::required`], if it is required.
+    name: &'static str,
+    /// Its bit in [`Table::required`], if it is required.
     bit: Option<u32>,
-    /// The type of this field, if it is a message.
-    message: Option<String>,
-    /// Filled on first use, since types can contain themselves.
-    table: OnceLock<Option<&'static Table>>,
+    /// Its type's place in the tables, if it is a message that can lack something.
+    table: Option<usize>,
 }
 
 impl Table {
-    fn new(descriptor: &MessageDescriptor) -> Self {
-        let mut required = 0;
-        let mut bits = 0;
-        let mut fields: Vec<Field> = descriptor
-            .fields()
-            .filter_map(|field| {
-                let message = match field.kind() {
-                    Kind::Message(m) => Some(m.full_name().to_owned()),
-                    _ => None,
-                };
-                let bit = (field.cardinality() == Cardinality::Required).then(|| {
-                    let bit = bits;
-                    bits += 1;
-                    required |= 1_u64 << bit;
-                    bit
-                });
-                (bit.is_some() || message.is_some()).then(|| Field {
-                    number: field.number(),
-                    name: field.name().to_owned(),
-                    bit,
-                    message,
-                    table: OnceLock::new(),
-                })
-            })
-            .collect();
-        fields.sort_by_key(|f| f.number);
-        let name = descriptor.full_name().to_owned();
-        Self { name, fields, required, matters: OnceLock::new() }
-    }
-
     /// Refuses `bytes` if a required field is missing at any depth.
-    pub fn check(&'static self, bytes: &[u8]) -> Result<(), Violation> {
+    ///
+    /// # Errors
+    /// Names the first field that is missing, or what keeps the bytes from being a message.
+    pub fn check(&self, bytes: &[u8]) -> Result<(), Violation> {
         let mut path = Vec::new();
         self.walk(bytes, &mut path).map_err(|fault| match fault {
             Fault::Missing(field) => {
                 path.push(field);
-                Violation::Missing { message: self.name.clone(), path: path.join(".") }
+                Violation::Missing { message: self.name, path: path.join(".") }
             }
-            Fault::Malformed(what) => Violation::Malformed { message: self.name.clone(), what },
+            Fault::Malformed(what) => Violation::Malformed { message: self.name, what },
         })
     }
 
-    fn walk(&'static self, mut bytes: &[u8], path: &mut Vec<&'static str>) -> Result<(), Fault> {
+    fn walk(&self, mut bytes: &[u8], path: &mut Vec<&'static str>) -> Result<(), Fault> {
         if path.len() > MAX_DEPTH {
             return Err(Fault::Malformed("messages are nested more than 100 deep"));
         }
@@ -144,8 +123,8 @@ impl Table {
             if let Some(bit) = field.bit {
                 seen |= 1 << bit;
             }
-            if let (Some(inner), Some(table)) = (payload, field.table()) {
-                path.push(&field.name);
+            if let (Some(inner), Some(table)) = (payload, field.table.and_then(|t| TABLES.get(t))) {
+                path.push(field.name);
                 table.walk(inner, path)?;
                 path.pop();
             }
@@ -155,57 +134,13 @@ impl Table {
             return Ok(());
         }
         let bit = missing.trailing_zeros();
-        let name = self.fields.iter().find(|f| f.bit == Some(bit)).map_or("", |f| &f.name);
-        Err(Fault::Missing(name))
-    }
-
-    /// Whether a message of this type can lack anything; if not, its bytes need no walk.
-    fn matters(&self, above: &mut Vec<String>) -> bool {
-        if let Some(known) = self.matters.get() {
-            return *known;
-        }
-        if self.required != 0 {
-            return *self.matters.get_or_init(|| true);
-        }
-        if above.contains(&self.name) {
-            return false;
-        }
-        above.push(self.name.clone());
-        let matters = self
-            .fields
-            .iter()
-            .filter_map(|f| f.message.as_deref().and_then(|m| tables().get(m)))
-            .any(|t| t.matters(above));
-        above.pop();
-        if above.is_empty() {
-            return *self.matters.get_or_init(|| matters);
-        }
-        matters
-    }
-}
-
-impl Field {
-    fn table(&'static self) -> Option<&'static Table> {
-        *self.table.get_or_init(|| {
-            let table = tables().get(self.message.as_deref()?)?;
-            table.matters(&mut Vec::new()).then_some(table)
-        })
+        Err(Fault::Missing(self.fields.iter().find(|f| f.bit == Some(bit)).map_or("", |f| f.name)))
     }
 }
 
 enum Fault {
     Missing(&'static str),
     Malformed(&'static str),
-}
-
-fn tables() -> &'static HashMap<String, Table> {
-    static TABLES: OnceLock<HashMap<String, Table>> = OnceLock::new();
-    TABLES.get_or_init(|| {
-        pool()
-            .all_messages()
-            .map(|m| (m.full_name().to_owned(), Table::new(&m)))
-            .collect()
-    })
 }
 
 fn varint(bytes: &mut &[u8]) -> Result<u64, Fault> {

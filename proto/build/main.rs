@@ -1,5 +1,7 @@
-//! Compiles every `.proto` of this crate without `protoc` and keeps the descriptors for reflection,
-//! JSON and validation.
+//! Compiles every `.proto` of this crate without `protoc`: messages, services, the descriptors for
+//! reflection and JSON, and the tables of required fields.
+
+mod required;
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -16,9 +18,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     collect(&root.join("mezzo"), &mut files)?;
     files.sort();
     println!("cargo:rerun-if-changed=mezzo");
+    println!("cargo:rerun-if-changed=build");
 
     let descriptors = protox::compile(&files, [&root])?;
     fs::write(out.join("mezzo.fds"), descriptors.encode_to_vec())?;
+    fs::write(out.join("required.rs"), required::tables(&descriptors))?;
 
     let mut prost = tonic_prost_build::Config::new();
     prost.enable_type_names();
