@@ -1,4 +1,4 @@
-//! Real containers in real cgroups, when this is run by root on a machine that has them. Elsewhere each test says so and passes:
+//! Real containers in real cgroups. Fails where it cannot make any:
 //! only a kernel makes the files that these isolators write.
 
 #![allow(
