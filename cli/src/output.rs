@@ -62,8 +62,8 @@ pub(crate) fn watched() -> bool {
 pub(crate) fn scalar(resources: &[v1::Resource], name: &str) -> f64 {
     let same = resources.iter().filter(|resource| resource.name == name);
     let sum: f64 = same.filter_map(|resource| resource.scalar.as_ref()).map(|s| s.value).sum();
-    // Three decimals, as resources have.
-    (sum * 1000.0).round() / 1000.0
+    // Three decimals, as resources have; the sum of nothing is -0.
+    (sum * 1000.0).round() / 1000.0 + 0.0
 }
 
 /// `TASK_RUNNING` as `running`.

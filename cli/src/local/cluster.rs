@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mezzo_proto::v1;
+use mezzo_proto::module::v1::ModuleKind;
 use mezzo_proto::v1::agent::agent_service_client::AgentServiceClient;
 use mezzo_proto::v1::agent::call::GetContainers;
 use mezzo_proto::v1::master::call::Teardown;
@@ -147,10 +147,13 @@ impl LocalCluster {
     async fn ask_for_isolation(&self) -> String {
         let Some(address) = self.agent_addresses.first() else { return "no agents".to_owned() };
         let Ok(channel) = channel(address) else { return "unknown".to_owned() };
-        match AgentServiceClient::new(channel).get_flags(()).await {
-            Ok(answer) => describe_isolation(&answer.into_inner().flags),
-            Err(_) => "unknown".to_owned(),
-        }
+        let Ok(answer) = AgentServiceClient::new(channel).get_modules(()).await else {
+            return "unknown".to_owned();
+        };
+        let modules = answer.into_inner().modules.into_iter();
+        let isolators = modules.filter(|module| module.kind() == ModuleKind::Isolator);
+        let isolators: Vec<String> = isolators.filter_map(|module| module.name).collect();
+        describe_isolation(&isolators, nix::unistd::geteuid().is_root())
     }
 
     /// Waits until a process ends by itself, which is an error.
@@ -297,16 +300,16 @@ fn binary(name: &'static str) -> Result<PathBuf, LocalError> {
     found.ok_or(LocalError::NoBinary { name, beside: here })
 }
 
-fn describe_isolation(flags: &[v1::Flag]) -> String {
-    let value = |name: &str| {
-        flags.iter().find(|flag| flag.name == name).map(v1::Flag::value).unwrap_or_default()
-    };
-    let isolation = value("isolation");
-    if isolation.contains("cgroups/") || isolation.contains("namespaces/") {
-        return isolation.to_owned();
+/// What isolates tasks, given the names of the isolators that an agent has loaded.
+fn describe_isolation(isolators: &[String], root: bool) -> String {
+    // An agent that is root gives each container its own view of processes and mounts.
+    let namespaces = root.then_some("pid and mount namespaces");
+    let parts: Vec<&str> = isolators.iter().map(String::as_str).chain(namespaces).collect();
+    match (parts.is_empty(), root) {
+        (false, _) => parts.join(", "),
+        (true, false) => "none (not root): nothing keeps a task within its limits".to_owned(),
+        (true, true) => "none".to_owned(),
     }
-    let reason = if nix::unistd::geteuid().is_root() { "" } else { " (not root)" };
-    format!("none{reason}: tasks can use more than they asked for")
 }
 
 /// Removes the (empty) cgroups of an agent that has ended.
@@ -324,15 +327,11 @@ fn remove_cgroups(root: &str) {
 mod tests {
     use super::*;
 
-    fn flag(name: &str, value: &str) -> v1::Flag {
-        v1::Flag { name: name.to_owned(), value: Some(value.to_owned()) }
-    }
-
     #[test]
     fn isolation_is_told_as_it_is() {
-        let flags = [flag("isolation", "cgroups/cpu,cgroups/mem")];
-        assert_eq!(describe_isolation(&flags), "cgroups/cpu,cgroups/mem");
-        assert!(describe_isolation(&[flag("isolation", "posix/cpu")]).starts_with("none"));
-        assert!(describe_isolation(&[]).starts_with("none"));
+        let isolators = ["cgroups/cpu".to_owned(), "cgroups/mem".to_owned()];
+        let told = describe_isolation(&isolators, true);
+        assert_eq!(told, "cgroups/cpu, cgroups/mem, pid and mount namespaces");
+        assert!(describe_isolation(&[], false).starts_with("none (not root)"));
     }
 }

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use mezzo_runtime::shutdown::Shutdown;
 use tokio::process::Command;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use self::cluster::{LocalCluster, Settings};
 use crate::args::LocalOptions;
@@ -73,8 +73,7 @@ pub enum LocalError {
 
 /// `mezzo local`.
 pub(crate) async fn run(options: LocalOptions, json: bool) -> Result<u8, CliError> {
-    let shutdown = Shutdown::new();
-    shutdown.listen_for_signals().map_err(CliError::io("cannot listen for signals"))?;
+    let mut signals = Signals::listen().map_err(CliError::io("cannot listen for signals"))?;
     let settings = Settings {
         agents: options.agents,
         port: options.port,
@@ -85,19 +84,19 @@ pub(crate) async fn run(options: LocalOptions, json: bool) -> Result<u8, CliErro
     let mut cluster = tokio::select! {
         cluster = LocalCluster::start(settings) => cluster?,
         // Dropping a cluster that starts ends its processes.
-        () = shutdown.triggered() => return Ok(0),
+        () = signals.next() => return Ok(0),
     };
     tell(&cluster, json, began.elapsed());
     let ended = match options.command.split_first() {
-        Some((program, arguments)) => command(&mut cluster, &shutdown, program, arguments).await,
+        Some((program, arguments)) => command(&mut cluster, &mut signals, program, arguments).await,
         None => {
             tokio::select! {
                 error = cluster.ended() => Err(error.into()),
-                () = shutdown.triggered() => Ok(0),
+                () = signals.next() => Ok(0),
             }
         }
     };
-    let stopped = cluster.stop().await;
+    let stopped = stop(cluster, &mut signals).await;
     let code = ended?;
     stopped?;
     Ok(code)
@@ -106,7 +105,7 @@ pub(crate) async fn run(options: LocalOptions, json: bool) -> Result<u8, CliErro
 /// Runs `program` against the cluster and returns its exit code.
 async fn command(
     cluster: &mut LocalCluster,
-    shutdown: &Shutdown,
+    signals: &mut Signals,
     program: &str,
     arguments: &[String],
 ) -> Result<u8, CliError> {
@@ -121,7 +120,7 @@ async fn command(
         status = child.wait() => status.map_err(CliError::io("cannot wait for the command"))?,
         error = cluster.ended() => return Err(error.into()),
         // A terminal's Ctrl-C reaches the command too; this is for everybody else's signals.
-        () = shutdown.triggered() => {
+        () = signals.next() => {
             process::terminate(&child);
             child.wait().await.map_err(CliError::io("cannot wait for the command"))?
         }
@@ -129,6 +128,39 @@ async fn command(
     use std::os::unix::process::ExitStatusExt;
     let code = status.code().unwrap_or_else(|| BY_SIGNAL + status.signal().unwrap_or(0));
     Ok(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+/// Stops the cluster, which has a limit in time by itself. Impatience would leave processes behind.
+async fn stop(cluster: LocalCluster, signals: &mut Signals) -> Result<(), LocalError> {
+    let mut stopping = std::pin::pin!(cluster.stop());
+    loop {
+        tokio::select! {
+            stopped = &mut stopping => return stopped,
+            () = signals.next() => output::remark("stopping; this takes a moment"),
+        }
+    }
+}
+
+/// SIGTERM and SIGINT. Other programs of ours exit at once on the second one; this one has
+/// processes to look after (and `timeout` sends its signal twice).
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn tell(cluster: &LocalCluster, json: bool, took: Duration) {

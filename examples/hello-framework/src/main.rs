@@ -27,10 +27,11 @@ impl Scheduler for Hello {
 #[allow(clippy::print_stdout, reason = "this program is here to tell")]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let master = arguments.next().unwrap_or_else(|| "127.0.0.1:5050".to_owned());
+    let master = arguments.next().or_else(|| std::env::var("MEZZO_MASTER").ok());
     let command = arguments.next().unwrap_or_else(|| "echo hello".to_owned());
     let task = Task::shell(command).name("hello").cpus(0.1).mem(32.0);
     let hello = Hello { task: Some(task), end: TaskState::TaskStaging };
+    let master = master.unwrap_or_else(|| "127.0.0.1:5050".to_owned());
     let hello = SchedulerDriver::new(master, Framework::new("hello")).run(hello).await?;
     anyhow::ensure!(hello.end == TaskState::TaskFinished, "the task ended as {:?}", hello.end);
     println!("hello-framework: TASK_FINISHED");

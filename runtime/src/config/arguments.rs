@@ -33,7 +33,13 @@ pub(crate) fn augment(command: Command) -> Command {
                 return arg;
             };
             let arg = if is_switch(&arg) {
-                let named = arg.action(ArgAction::Set).num_args(1).value_name("true|false");
+                // A short flag comes to clap as it was written: alone it means true, and what follows is not its value.
+                let named = arg
+                    .action(ArgAction::Set)
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true")
+                    .value_name("true|false");
                 if named.get_default_values().is_empty() {
                     named.default_value("false")
                 } else {

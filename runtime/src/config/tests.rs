@@ -274,6 +274,9 @@ enum Verb {
         /// How many.
         #[arg(long, short = 'n', default_value_t = 1)]
         instance_count: u32,
+        /// Whether to say everything.
+        #[arg(long, short)]
+        verbose: bool,
         /// What.
         command: Vec<String>,
     },
@@ -284,7 +287,7 @@ fn subcommands_have_their_own_flags_and_what_follows_two_dashes_is_left_alone() 
     let args =
         ["tool", "--master=m:1", "run", "--instance-count", "3", "--", "ls", "--work-dir", "run"];
     let tool = try_parse::<Tool, _>(args, |_| None).unwrap().config;
-    let Verb::Run { instance_count, command } = tool.verb;
+    let Verb::Run { instance_count, command, verbose: _ } = tool.verb;
     assert_eq!((tool.master.as_str(), instance_count), ("m:1", 3));
     assert_eq!(command, ["ls", "--work-dir", "run"]);
     let error = try_parse::<Tool, _>(["tool", "run", "--instance-cuont=3", "ls"], |_| None);
@@ -301,4 +304,17 @@ fn a_global_flag_may_stand_before_or_after_the_subcommand_and_wins_over_the_envi
     assert_eq!(master(&["tool", "run", "ls"]), "env:1");
     assert_eq!(master(&["tool", "--master=m:1", "run", "ls"]), "m:1");
     assert_eq!(master(&["tool", "run", "--master", "m:1", "ls"]), "m:1");
+}
+
+#[test]
+fn a_short_switch_means_true_and_leaves_what_follows_alone() {
+    let verbose = |args: &[&str]| {
+        let Verb::Run { verbose, command, .. } = try_parse::<Tool, _>(args.iter().copied(), |_| None).unwrap().config.verb;
+        assert_eq!(command, ["ls"]);
+        verbose
+    };
+    assert!(verbose(&["tool", "run", "-v", "ls"]));
+    assert!(verbose(&["tool", "run", "--verbose", "ls"]));
+    assert!(!verbose(&["tool", "run", "--no-verbose", "ls"]));
+    assert!(!verbose(&["tool", "run", "ls"]));
 }
