@@ -117,10 +117,11 @@ impl Machine {
     }
 }
 
-/// Processes of the run: by our mark in their environment, or by name.
+/// Processes of the run: by our mark in their environment, or by what they are.
 fn processes(mark: &str) -> BTreeSet<(u32, String)> {
     let wanted = format!("{MARK}={mark}");
     let own = std::process::id();
+    let target = crate::cargo::target_dir();
     children(Path::new("/proc"))
         .filter_map(|folder| {
             let pid: u32 = folder.file_name()?.to_str()?.parse().ok()?;
@@ -130,7 +131,10 @@ fn processes(mark: &str) -> BTreeSet<(u32, String)> {
             let marked =
                 environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
             let zombie = is_zombie(&folder);
-            let ours = marked || name.starts_with(&format!("{OURS}-"));
+            // What scrubs its environment is still known by where it was built.
+            let built_here =
+                fs::read_link(folder.join("exe")).is_ok_and(|exe| exe.starts_with(&target));
+            let ours = marked || built_here && name.starts_with(&format!("{OURS}-"));
             (pid != own && ours && !zombie).then_some((pid, name))
         })
         .collect()
