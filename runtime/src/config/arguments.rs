@@ -141,7 +141,8 @@ impl<'a> Level<'a> {
     /// The level of a subcommand. A global flag that was seen here is not looked for in the environment again.
     fn below(self, name: &OsStr) -> Self {
         let command = self.command.find_subcommand(name).unwrap_or(self.command);
-        let global = |seen: &&str| flags(command).any(|(flag, arg)| flag == *seen && arg.is_global_set());
+        let global =
+            |seen: &&str| flags(command).any(|(flag, arg)| flag == *seen && arg.is_global_set());
         let seen = self.seen.into_iter().filter(global).collect();
         Self { command, seen }
     }

@@ -300,7 +300,9 @@ fn subcommands_have_their_own_flags_and_what_follows_two_dashes_is_left_alone() 
 #[test]
 fn a_global_flag_may_stand_before_or_after_the_subcommand_and_wins_over_the_environment() {
     let environment = |name: &str| (name == "MEZZO_MASTER").then(|| "env:1".to_owned());
-    let master = |args: &[&str]| try_parse::<Tool, _>(args.iter().copied(), environment).unwrap().config.master;
+    let master = |args: &[&str]| {
+        try_parse::<Tool, _>(args.iter().copied(), environment).unwrap().config.master
+    };
     assert_eq!(master(&["tool", "run", "ls"]), "env:1");
     assert_eq!(master(&["tool", "--master=m:1", "run", "ls"]), "m:1");
     assert_eq!(master(&["tool", "run", "--master", "m:1", "ls"]), "m:1");
@@ -309,7 +311,8 @@ fn a_global_flag_may_stand_before_or_after_the_subcommand_and_wins_over_the_envi
 #[test]
 fn a_short_switch_means_true_and_leaves_what_follows_alone() {
     let verbose = |args: &[&str]| {
-        let Verb::Run { verbose, command, .. } = try_parse::<Tool, _>(args.iter().copied(), |_| None).unwrap().config.verb;
+        let Verb::Run { verbose, command, .. } =
+            try_parse::<Tool, _>(args.iter().copied(), |_| None).unwrap().config.verb;
         assert_eq!(command, ["ls"]);
         verbose
     };
