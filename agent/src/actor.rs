@@ -16,6 +16,7 @@ const NO_DEADLINE: Duration = Duration::from_secs(3600);
 
 type Look = Box<dyn FnOnce(&Agent) + Send>;
 
+#[expect(clippy::large_enum_variant, reason = "nearly all inputs are commands")]
 enum Input {
     Command(Command),
     Look(Look),
@@ -39,7 +40,10 @@ impl Handle {
     }
 
     /// Looks at the state; none after the end of the actor.
-    pub(crate) async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Agent) -> T + Send + 'static) -> Option<T> {
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Agent) -> T + Send + 'static,
+    ) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         let look: Look = Box::new(move |agent| {
             // Who asked may be gone.
@@ -69,7 +73,8 @@ pub(crate) async fn run(
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
-        let until = agent.next_deadline().map_or(NO_DEADLINE, |at| at.saturating_sub(now(&clock).at));
+        let until =
+            agent.next_deadline().map_or(NO_DEADLINE, |at| at.saturating_sub(now(&clock).at));
         let mut out = Vec::new();
         tokio::select! {
             () = shutdown.triggered() => return,

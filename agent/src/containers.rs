@@ -46,7 +46,8 @@ impl Containers {
         if self.hooks.is_empty() {
             // Called here, so that an end that is asked for next finds the container.
             let launched = self.containerizer.launch(spec);
-            self.tasks.spawn("container", async move { this.watch(id, directory, launched.await).await });
+            self.tasks
+                .spawn("container", async move { this.watch(id, directory, launched.await).await });
             return;
         }
         self.tasks.spawn("container", async move {
@@ -76,13 +77,19 @@ impl Containers {
             self.numbers.launch_failed.inc();
             let message = error.task_message();
             tracing::warn!(%container, "{message}");
-            return self.actor.say(Command::ContainerLaunched { container, result: Err(message) }).await;
+            return self
+                .actor
+                .say(Command::ContainerLaunched { container, result: Err(message) })
+                .await;
         }
         self.numbers.launched.inc();
-        self.actor.say(Command::ContainerLaunched { container: container.clone(), result: Ok(()) }).await;
+        self.actor
+            .say(Command::ContainerLaunched { container: container.clone(), result: Ok(()) })
+            .await;
         let link = async {
             let sandbox = directory.clone();
-            let linked = tokio::task::spawn_blocking(move || point_latest_to(Path::new(&sandbox))).await;
+            let linked =
+                tokio::task::spawn_blocking(move || point_latest_to(Path::new(&sandbox))).await;
             if let Ok(Err(error)) = linked {
                 tracing::warn!(%container, "cannot make `latest` point to {directory}: {error}");
             }
@@ -92,7 +99,9 @@ impl Containers {
 
     async fn tell_end(&self, container: ContainerId) {
         let termination = self.containerizer.wait(&container).await.unwrap_or_default();
-        self.actor.say(Command::ContainerEnded { container, termination: translate(termination) }).await;
+        self.actor
+            .say(Command::ContainerEnded { container, termination: translate(termination) })
+            .await;
     }
 
     /// Changes what a container may use.
@@ -104,7 +113,8 @@ impl Containers {
         limits: BTreeMap<String, f64>,
     ) {
         let _context = self.runtime.enter();
-        let limits = limits.into_iter().map(|(name, value)| (name, value::Scalar { value })).collect();
+        let limits =
+            limits.into_iter().map(|(name, value)| (name, value::Scalar { value })).collect();
         let updated = self.containerizer.update(&container, requests, limits);
         let actor = self.actor.clone();
         self.tasks.spawn("container update", async move {
@@ -144,7 +154,9 @@ impl Containers {
         if stuck {
             self.numbers.stuck.dec();
         }
-        self.actor.say(Command::ContainerEnded { container, termination: translate(termination) }).await;
+        self.actor
+            .say(Command::ContainerEnded { container, termination: translate(termination) })
+            .await;
     }
 
     /// Takes over the containers of an earlier run.
@@ -153,10 +165,11 @@ impl Containers {
         let this = self.clone();
         self.tasks.spawn("recovery", async move {
             let all: Vec<ContainerId> = containers.iter().map(|c| c.container.clone()).collect();
-            let expected = containers.into_iter().map(|c| mezzo_containerizer::RecoveredContainer {
-                container_id: c.container,
-                config: c.config,
-            });
+            let expected =
+                containers.into_iter().map(|c| mezzo_containerizer::RecoveredContainer {
+                    container_id: c.container,
+                    config: c.config,
+                });
             let found = match this.containerizer.recover(expected.collect()).await {
                 Ok(found) => found,
                 Err(error) => {

@@ -63,13 +63,18 @@ pub enum ResourcesError {
 
 /// The resources of the flag, completed by what is seen of the machine: a name that the flag mentions, even with nothing,
 /// is not detected.
-pub(crate) fn resources(flag: Option<&str>, default_role: &str, machine: Machine) -> Result<Resources, ResourcesError> {
+pub(crate) fn resources(
+    flag: Option<&str>,
+    default_role: &str,
+    machine: Machine,
+) -> Result<Resources, ResourcesError> {
     let role = Role::parse(default_role).map_err(ResourcesError::Role)?;
     let text = flag.unwrap_or_default().trim();
     let mut resources = Resources::default();
     let mut mentioned = BTreeSet::new();
     if !text.is_empty() {
-        let parsed = mezzo_model::ParsedResources::parse(text, &role).map_err(ResourcesError::Resources)?;
+        let parsed =
+            mezzo_model::ParsedResources::parse(text, &role).map_err(ResourcesError::Resources)?;
         mentioned = parsed.mentioned;
         resources += parsed.resources;
     }
@@ -110,7 +115,10 @@ mod tests {
 
     #[test]
     fn what_the_flag_says_is_not_detected() {
-        assert_eq!(shown("cpus:2;mem:512", MACHINE), "cpus:2;mem:512;disk:97280;ports:[31000-32000]");
+        assert_eq!(
+            shown("cpus:2;mem:512", MACHINE),
+            "cpus:2;mem:512;disk:97280;ports:[31000-32000]"
+        );
     }
 
     #[test]
@@ -120,10 +128,13 @@ mod tests {
 
     #[test]
     fn small_machines_give_half() {
-        let mem = |memory| shown("cpus:1;disk:1;ports:[1-1]", Machine { memory: Some(memory), ..MACHINE });
+        let mem = |memory| {
+            shown("cpus:1;disk:1;ports:[1-1]", Machine { memory: Some(memory), ..MACHINE })
+        };
         assert_eq!(mem(2 * GB - 1), "cpus:1;mem:1023;disk:1;ports:[1-1]");
         assert_eq!(mem(2 * GB), "cpus:1;mem:1024;disk:1;ports:[1-1]");
-        let disk = |disk| shown("cpus:1;mem:1;ports:[1-1]", Machine { disk: Some(disk), ..MACHINE });
+        let disk =
+            |disk| shown("cpus:1;mem:1;ports:[1-1]", Machine { disk: Some(disk), ..MACHINE });
         assert_eq!(disk(10 * GB - MB), "cpus:1;mem:1;disk:5119;ports:[1-1]");
         assert_eq!(disk(10 * GB), "cpus:1;mem:1;disk:5120;ports:[1-1]");
     }

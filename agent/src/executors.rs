@@ -75,12 +75,18 @@ pub(crate) struct Executors {
 impl ExecutorService for Executors {
     type ConnectStream = ReceiverStream<Result<Event, Status>>;
 
-    async fn connect(&self, request: Request<Streaming<Call>>) -> Result<Response<Self::ConnectStream>, Status> {
+    async fn connect(
+        &self,
+        request: Request<Streaming<Call>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
         let mut calls = request.into_inner();
         let first = calls.message().await?;
         let Some(first) = first.filter(|call| call.r#type() == Type::Subscribe) else {
-            return Err(Failure::new(ErrorCode::InvalidArgument, "the first call of an executor has to be SUBSCRIBE")
-                .into_status());
+            return Err(Failure::new(
+                ErrorCode::InvalidArgument,
+                "the first call of an executor has to be SUBSCRIBE",
+            )
+            .into_status());
         };
         let framework = FrameworkId::new(&first.framework_id.value);
         let executor = ExecutorId::new(&first.executor_id.value);

@@ -7,29 +7,43 @@ use std::thread;
 use mezzo_agent_core::{Command, ExecutorRemoved, Update};
 use mezzo_containerizer::NamedHook;
 use mezzo_module_api::v1::{
-    AgentExecutorEnvironmentRequest, AgentRemoveExecutorRequest, AgentRunTaskLabelsRequest, AgentTaskStatusRequest,
+    AgentExecutorEnvironmentRequest, AgentRemoveExecutorRequest, AgentRunTaskLabelsRequest,
+    AgentTaskStatusRequest,
 };
 use mezzo_module_api::{Code, ModuleError};
 use mezzo_proto::v1::{AgentInfo, Environment, ExecutorInfo, FrameworkInfo, TaskInfo};
 
 use crate::actor::Handle;
 
+/// Jobs that wait at most. When hooks are slower than that, everything waits for them.
+const JOBS: usize = 8192;
+
 /// What hooks are asked about.
+#[expect(clippy::large_enum_variant, reason = "most jobs are updates")]
 enum Job {
-    Tasks { token: u64, framework: Box<FrameworkInfo>, executor: Option<Box<ExecutorInfo>>, tasks: Vec<TaskInfo> },
+    Tasks {
+        token: u64,
+        framework: Box<FrameworkInfo>,
+        executor: Option<Box<ExecutorInfo>>,
+        tasks: Vec<TaskInfo>,
+    },
     Status(Update),
     ExecutorRemoved(Box<ExecutorRemoved>),
 }
 
 /// Asks the hooks. The answers go to the actor.
 pub(crate) struct Hooks {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::SyncSender<Job>,
 }
 
 impl Hooks {
     /// Starts the thread.
-    pub(crate) fn start(hooks: Vec<NamedHook>, agent: AgentInfo, actor: Handle) -> std::io::Result<Self> {
-        let (jobs, todo) = mpsc::channel();
+    pub(crate) fn start(
+        hooks: Vec<NamedHook>,
+        agent: AgentInfo,
+        actor: Handle,
+    ) -> std::io::Result<Self> {
+        let (jobs, todo) = mpsc::sync_channel(JOBS);
         let worker = Worker { hooks, agent, actor };
         thread::Builder::new().name("hooks".to_owned()).spawn(move || {
             for job in todo {
@@ -102,7 +116,8 @@ impl Worker {
                     // Only these two are the hook's to change.
                     if let Some(new) = taken(hook, answer).and_then(|a| a.status) {
                         update.status.labels = new.labels.or(update.status.labels);
-                        update.status.container_status = new.container_status.or(update.status.container_status);
+                        update.status.container_status =
+                            new.container_status.or(update.status.container_status);
                     }
                 }
                 self.actor.say_blocking(Command::StatusDecorated(update));
@@ -123,10 +138,16 @@ impl Worker {
 }
 
 /// Lets the hooks change the environment of an executor. Blocks.
-pub(crate) fn environment(hooks: &[NamedHook], executor: &ExecutorInfo, mut environment: Environment) -> Environment {
+pub(crate) fn environment(
+    hooks: &[NamedHook],
+    executor: &ExecutorInfo,
+    mut environment: Environment,
+) -> Environment {
     for hook in hooks {
         let request = AgentExecutorEnvironmentRequest { executor: Some(executor.clone()) };
-        if let Some(more) = taken(hook, hook.hook.agent_executor_environment(request)).and_then(|a| a.environment) {
+        if let Some(more) =
+            taken(hook, hook.hook.agent_executor_environment(request)).and_then(|a| a.environment)
+        {
             for variable in more.variables {
                 environment.variables.retain(|v| v.name != variable.name);
                 environment.variables.push(variable);

@@ -1,5 +1,7 @@
 //! What an agent says of itself, and whether it is still the one it was before a restart.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
 use mezzo_agent_core::Settings;
 use mezzo_containerizer::NamedHook;
 use mezzo_model::{Attributes, Resources};
@@ -25,12 +27,18 @@ pub enum IdentityError {
     #[error("flag --attributes")]
     Attributes(#[source] mezzo_model::ParseAttributesError),
     /// `--domain` is none.
-    #[error("flag --domain: expected JSON as {{\"fault_domain\":{{\"region\":{{\"name\":\"r\"}},\"zone\":{{\"name\":\"z\"}}}}}}: {0}")]
+    #[error(
+        "flag --domain: expected JSON as {{\"fault_domain\":{{\"region\":{{\"name\":\"r\"}},\"zone\":{{\"name\":\"z\"}}}}}}: {0}"
+    )]
     Domain(String),
 }
 
 /// The agent's info, without an id.
-pub(crate) fn info(flags: &Flags, resources: &Resources, port: u16) -> Result<AgentInfo, IdentityError> {
+pub(crate) fn info(
+    flags: &Flags,
+    resources: &Resources,
+    port: u16,
+) -> Result<AgentInfo, IdentityError> {
     let attributes = flags.attributes.as_deref().unwrap_or_default();
     let attributes = Attributes::parse(attributes).map_err(IdentityError::Attributes)?;
     let domain = flags.domain.as_deref().map(mezzo_proto::json::from_str::<DomainInfo>).transpose();
@@ -70,7 +78,10 @@ pub(crate) fn decorate(mut info: AgentInfo, hooks: &[NamedHook]) -> AgentInfo {
                 }
             }
             Err(error) if error.code == Code::Unimplemented => {}
-            Err(error) => tracing::warn!(hook = hook.name, "the hook could not look at the resources: {error}"),
+            Err(error) => tracing::warn!(
+                hook = hook.name,
+                "the hook could not look at the resources: {error}"
+            ),
         }
     }
     for hook in hooks {
@@ -81,7 +92,10 @@ pub(crate) fn decorate(mut info: AgentInfo, hooks: &[NamedHook]) -> AgentInfo {
                 }
             }
             Err(error) if error.code == Code::Unimplemented => {}
-            Err(error) => tracing::warn!(hook = hook.name, "the hook could not look at the attributes: {error}"),
+            Err(error) => tracing::warn!(
+                hook = hook.name,
+                "the hook could not look at the attributes: {error}"
+            ),
         }
     }
     info
@@ -103,7 +117,8 @@ pub(crate) fn changed(old: &AgentInfo, new: &AgentInfo, additive: bool) -> Optio
     if before != now && !(additive && now.contains(&before)) {
         return Some(format!("resources were {before} and are {now}"));
     }
-    let attributes = |info: &AgentInfo| Attributes::from_proto(&info.attributes).unwrap_or_default();
+    let attributes =
+        |info: &AgentInfo| Attributes::from_proto(&info.attributes).unwrap_or_default();
     let (before, now) = (attributes(old), attributes(new));
     let kept = || before.iter().all(|(name, value)| now.get(name) == Some(value));
     if before != now && !(additive && kept()) {
@@ -114,16 +129,19 @@ pub(crate) fn changed(old: &AgentInfo, new: &AgentInfo, additive: bool) -> Optio
 
 /// The settings of the core.
 pub(crate) fn settings(flags: &Flags, info: AgentInfo, facts: Facts) -> Settings {
-    let ip = flags.advertise_ip.unwrap_or(flags.ip).to_string();
-    let endpoint = std::net::SocketAddr::new(
-        flags.advertise_ip.unwrap_or(flags.ip),
-        flags.advertise_port.unwrap_or(facts.port),
-    );
+    // Executors are on this machine: for an agent that listens everywhere the loopback will do.
+    let everywhere = flags.advertise_ip.is_none() && flags.ip.is_unspecified();
+    let ip = if everywhere {
+        IpAddr::V4(Ipv4Addr::LOCALHOST)
+    } else {
+        flags.advertise_ip.unwrap_or(flags.ip)
+    };
+    let endpoint = SocketAddr::new(ip, flags.advertise_port.unwrap_or(facts.port));
     Settings {
         info,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         capabilities: CAPABILITIES.to_vec(),
-        ip,
+        ip: ip.to_string(),
         endpoint: endpoint.to_string(),
         work_dir: flags.work_dir.to_string_lossy().into_owned(),
         command_executor: facts.command_executor,
@@ -171,13 +189,19 @@ mod tests {
     fn more_is_allowed_only_when_the_operator_says_so() {
         let (old, new) = (with("cpus:2"), with("cpus:3;mem:10"));
         assert_eq!(changed(&old, &new, true), None);
-        assert_eq!(changed(&old, &new, false).as_deref(), Some("resources were cpus:2 and are cpus:3;mem:10"));
+        assert_eq!(
+            changed(&old, &new, false).as_deref(),
+            Some("resources were cpus:2 and are cpus:3;mem:10")
+        );
         assert!(changed(&new, &old, true).is_some(), "less is never allowed");
     }
 
     #[test]
     fn another_hostname_is_another_agent() {
         let renamed = AgentInfo { hostname: "i".to_owned(), ..with("cpus:2") };
-        assert_eq!(changed(&with("cpus:2"), &renamed, true).as_deref(), Some("hostname was \"h\" and is \"i\""));
+        assert_eq!(
+            changed(&with("cpus:2"), &renamed, true).as_deref(),
+            Some("hostname was \"h\" and is \"i\"")
+        );
     }
 }

@@ -34,6 +34,10 @@ mod identity;
 mod link;
 mod modules;
 mod numbers;
+#[expect(
+    clippy::result_large_err,
+    reason = "a failure with its details is made once for a call and sent"
+)]
 mod service;
 mod store;
 

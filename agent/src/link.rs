@@ -55,11 +55,14 @@ impl MasterLine {
     /// word on a new connection: what was meant for the old one does not get there.
     pub(crate) fn send(&self, message: from_agent::Message) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(message, from_agent::Message::Register(_) | from_agent::Message::Reregister(_)) {
+        if matches!(message, from_agent::Message::Register(_) | from_agent::Message::Reregister(_))
+        {
             line.current = line.next.take();
         }
         let Some(sink) = &line.current else { return };
-        if let Err(mpsc::error::TrySendError::Full(_)) = sink.sender.try_send(FromAgent { message: Some(message) }) {
+        if let Err(mpsc::error::TrySendError::Full(_)) =
+            sink.sender.try_send(FromAgent { message: Some(message) })
+        {
             sink.full.notify_one();
             line.current = None;
         }
@@ -111,7 +114,10 @@ impl Link {
                     }
                     let pause = self.pause(attempt);
                     attempt += 1;
-                    tracing::warn!(master = self.master, "no master, trying again in {pause:.1?}: {why}");
+                    tracing::warn!(
+                        master = self.master,
+                        "no master, trying again in {pause:.1?}: {why}"
+                    );
                     tokio::select! {
                         () = self.shutdown.triggered() => return,
                         () = tokio::time::sleep(pause) => {}
@@ -160,7 +166,8 @@ impl Link {
     }
 
     async fn open(&self) -> Result<Channel, String> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.master)).map_err(|error| error.to_string())?;
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.master))
+            .map_err(|error| error.to_string())?;
         let endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
@@ -170,7 +177,12 @@ impl Link {
     }
 
     /// Passes on what the master says until it is gone.
-    async fn listen(&self, mut stream: Streaming<FromMaster>, pong: mpsc::Sender<FromAgent>, full: &Notify) -> End {
+    async fn listen(
+        &self,
+        mut stream: Streaming<FromMaster>,
+        pong: mpsc::Sender<FromAgent>,
+        full: &Notify,
+    ) -> End {
         let mut registered = false;
         let mut patience = REGISTER_TIMEOUT;
         let mut deadline = Instant::now() + patience;
@@ -209,7 +221,11 @@ impl Link {
                         registered = true;
                         patience = Duration::from_millis(answer.ping_timeout_ms.max(1));
                         self.numbers.registered.set(1);
-                        tracing::info!(agent = answer.agent_id.value, master = self.master, "registered");
+                        tracing::info!(
+                            agent = answer.agent_id.value,
+                            master = self.master,
+                            "registered"
+                        );
                     }
                     // Any word is a sign of life.
                     deadline = Instant::now() + patience;

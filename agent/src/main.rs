@@ -10,10 +10,8 @@ use mezzo_runtime::{config, telemetry};
 fn main() -> ExitCode {
     let flags = config::parse::<Flags>();
     // Two workers are enough for one agent, and each costs memory.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(run(flags)),
         Err(error) => Err(format!("cannot start the runtime: {error}")),
@@ -22,15 +20,18 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
             // Also when logging is off or not yet set up, exactly one line says why.
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("mezzo-agent: {line}\n").as_bytes());
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("mezzo-agent: {line}\n").as_bytes(),
+            );
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run(flags: config::Parsed<Flags>) -> Result<(), String> {
-    let telemetry =
-        telemetry::init("mezzo-agent", &flags.config.telemetry).map_err(|error| mezzo_agent::start::one_line(&error))?;
+    let telemetry = telemetry::init("mezzo-agent", &flags.config.telemetry)
+        .map_err(|error| mezzo_agent::start::one_line(&error))?;
     let shutdown = Shutdown::new();
     shutdown.listen_for_signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let outcome = match Agent::start(flags, shutdown).await {

@@ -49,12 +49,13 @@ pub enum ModulesError {
 pub(crate) fn load(flags: &Flags, runtime_dir: &Path, root: bool) -> Result<Loaded, ModulesError> {
     let mut options = Options::new("mezzo-agent", env!("CARGO_PKG_VERSION"), runtime_dir);
     if let Some(value) = &flags.modules {
-        let manifest = Manifest::from_flag(value).map_err(|source| ModulesError::Manifest { flag: "modules", source })?;
+        let manifest = Manifest::from_flag(value)
+            .map_err(|source| ModulesError::Manifest { flag: "modules", source })?;
         options.manifests.push(manifest);
     }
     if let Some(dir) = &flags.modules_dir {
-        let manifest =
-            Manifest::from_dir(dir).map_err(|source| ModulesError::Manifest { flag: "modules_dir", source })?;
+        let manifest = Manifest::from_dir(dir)
+            .map_err(|source| ModulesError::Manifest { flag: "modules_dir", source })?;
         options.manifests.push(manifest);
     }
     for module in CGROUPS.split(',') {
@@ -69,10 +70,14 @@ pub(crate) fn load(flags: &Flags, runtime_dir: &Path, root: bool) -> Result<Load
     let isolation = flags.isolation.clone().unwrap_or_else(|| default_isolation(root).to_owned());
     let choose = |flag| move |source| ModulesError::Choose { flag, source };
     let isolators = modules.isolators(&isolation).map_err(choose("isolation"))?;
-    let hooks = modules.hooks(flags.hooks.as_deref().unwrap_or_default()).map_err(choose("hooks"))?;
+    let hooks =
+        modules.hooks(flags.hooks.as_deref().unwrap_or_default()).map_err(choose("hooks"))?;
     Ok(Loaded {
         modules: Arc::new(modules),
-        isolators: isolators.into_iter().map(|i| NamedIsolator { name: i.name, isolator: i.module }).collect(),
+        isolators: isolators
+            .into_iter()
+            .map(|i| NamedIsolator { name: i.name, isolator: i.module })
+            .collect(),
         hooks: hooks.into_iter().map(|h| NamedHook { name: h.name, hook: h.module }).collect(),
     })
 }
@@ -80,12 +85,16 @@ pub(crate) fn load(flags: &Flags, runtime_dir: &Path, root: bool) -> Result<Load
 /// What can be isolated here. Says so when that is nothing.
 fn default_isolation(root: bool) -> &'static str {
     if !root {
-        tracing::warn!("this agent is not root: tasks run without resource isolation, in the agent's own namespaces");
+        tracing::warn!(
+            "this agent is not root: tasks run without resource isolation, in the agent's own namespaces"
+        );
         return "";
     }
     let usable = match cgroup::detect() {
         Ok(Some(Hierarchies::V1(v1))) => v1.has("cpu") && v1.has("cpuacct") && v1.has("memory"),
-        Ok(Some(Hierarchies::V2(v2))) => ["cpu", "memory"].iter().all(|c| v2.controllers.iter().any(|have| have == c)),
+        Ok(Some(Hierarchies::V2(v2))) => {
+            ["cpu", "memory"].iter().all(|c| v2.controllers.iter().any(|have| have == c))
+        }
         Ok(None) | Err(_) => false,
     };
     if usable {

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use mezzo_agent_core::{Measure, is_terminal};
 use mezzo_module_host::Modules;
 use mezzo_proto::v1::TaskState;
+use mezzo_runtime::metrics::{By, Collector, Counter, Gauge, Histogram, Metrics};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::family::Family;
-use mezzo_runtime::metrics::{By, Collector, Counter, Gauge, Histogram, Metrics};
 
 /// The handles. Cheap to clone.
 #[derive(Clone)]
@@ -124,6 +124,11 @@ impl Collector for ModuleCalls {
         let name = "mezzo_agent_module_calls";
         calls.encode(encoder.encode_descriptor(name, "Calls into modules", None, kind)?)?;
         let name = "mezzo_agent_module_errors";
-        errors.encode(encoder.encode_descriptor(name, "Calls into modules that failed", None, kind)?)
+        errors.encode(encoder.encode_descriptor(
+            name,
+            "Calls into modules that failed",
+            None,
+            kind,
+        )?)
     }
 }

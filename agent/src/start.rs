@@ -166,12 +166,17 @@ impl Agent {
     }
 
     /// The same with other parts.
-    pub async fn start_with(flags: Parsed<Flags>, shutdown: Shutdown, parts: Parts) -> Result<Self, StartError> {
+    pub async fn start_with(
+        flags: Parsed<Flags>,
+        shutdown: Shutdown,
+        parts: Parts,
+    ) -> Result<Self, StartError> {
         let Parsed { config: mut flags, effective } = flags;
         check(&flags)?;
         flags.work_dir = absolute(&flags.work_dir)?;
         let layout = Layout::new(&flags.work_dir);
-        let runtime_dir = flags.runtime_dir.clone().unwrap_or_else(|| flags.work_dir.join("runtime"));
+        let runtime_dir =
+            flags.runtime_dir.clone().unwrap_or_else(|| flags.work_dir.join("runtime"));
         let root = user::is_root();
         let before = {
             let (layout, flags, runtime_dir) = (layout.clone(), flags.clone(), runtime_dir.clone());
@@ -181,7 +186,8 @@ impl Agent {
 
         let incoming = bind(&flags, &found).await?;
         let port = incoming.local_addr().port();
-        let resources = detect::resources(flags.resources.as_deref(), &flags.default_role, machine)?;
+        let resources =
+            detect::resources(flags.resources.as_deref(), &flags.default_role, machine)?;
         let info = identity::info(&flags, &resources, port)?;
         let info = {
             let hooks = loaded.hooks.clone();
@@ -220,7 +226,8 @@ impl Agent {
         let hooks = match loaded.hooks.is_empty() {
             true => None,
             false => Some(
-                Hooks::start(loaded.hooks.clone(), info, handle.clone()).map_err(|e| system("start a thread", e))?,
+                Hooks::start(loaded.hooks.clone(), info, handle.clone())
+                    .map_err(|e| system("start a thread", e))?,
             ),
         };
         let containers = Containers {
@@ -255,10 +262,13 @@ impl Agent {
             .map_err(|e| system("start a thread", e))?;
         let core = Core::new(settings);
         let clock = Clock::system();
-        tasks
-            .task("actor")
-            .on_shutdown(OnShutdown::Finish)
-            .spawn(actor::run(core, inputs, steps, clock, shutdown.clone()));
+        tasks.task("actor").on_shutdown(OnShutdown::Finish).spawn(actor::run(
+            core,
+            inputs,
+            steps,
+            clock,
+            shutdown.clone(),
+        ));
         handle.say(Command::Recovered(Box::new(found.recovered))).await;
 
         let link = Link {
@@ -282,20 +292,35 @@ impl Agent {
             metrics: metrics.clone(),
             pace: service::Pace::default(),
         });
-        let executors = Executors { actor: handle.clone(), sessions: Arc::clone(&sessions), tasks: tasks.clone() };
+        let executors = Executors {
+            actor: handle.clone(),
+            sessions: Arc::clone(&sessions),
+            tasks: tasks.clone(),
+        };
         let server = Server::new(metrics)
             .options(ServeOptions { max_message_bytes: MAX_MESSAGE, ..ServeOptions::default() })
             .descriptors(mezzo_proto::FILE_DESCRIPTOR_SET)
             .service(ExecutorServiceServer::new(executors).max_decoding_message_size(MAX_MESSAGE))
             .service(
-                AgentServiceServer::new(Operators(Arc::clone(&facade))).max_encoding_message_size(usize::MAX),
+                AgentServiceServer::new(Operators(Arc::clone(&facade)))
+                    .max_encoding_message_size(usize::MAX),
             )
             .http(service::http(facade));
         let health = server.health();
         for name in ["mezzo.v1.agent.AgentService", "mezzo.v1.executor.ExecutorService"] {
             health.set_serving(name, true).await;
         }
-        Ok(Self { server, incoming, actor: handle, sessions, tasks, shutdown, failure, effects_ended, _lock: lock })
+        Ok(Self {
+            server,
+            incoming,
+            actor: handle,
+            sessions,
+            tasks,
+            shutdown,
+            failure,
+            effects_ended,
+            _lock: lock,
+        })
     }
 
     /// Where it listens.
@@ -343,13 +368,20 @@ struct Before {
 }
 
 impl Before {
-    fn look(layout: &Layout, flags: &Flags, runtime_dir: &Path, root: bool) -> Result<Self, StartError> {
+    fn look(
+        layout: &Layout,
+        flags: &Flags,
+        runtime_dir: &Path,
+        root: bool,
+    ) -> Result<Self, StartError> {
         let lock = Lock::take(layout)?;
         let boot_id = Procfs::default().boot_id().map_err(|e| system("read the boot id", e))?;
         let mut found = store::recover(layout, &boot_id)?;
         found.recovered.cleanup = flags.recover == "cleanup";
         if found.recovered.rebooted {
-            tracing::info!("the machine was restarted since this agent last ran: nothing of it runs any more");
+            tracing::info!(
+                "the machine was restarted since this agent last ran: nothing of it runs any more"
+            );
             match std::fs::remove_dir_all(runtime_dir) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(system("clear the runtime directory", error));
@@ -370,7 +402,9 @@ fn resume(
     found: &mut Found,
     info: &mezzo_proto::v1::AgentInfo,
 ) -> Result<(), StartError> {
-    let (Some(id), Some(old)) = (found.recovered.id.clone(), found.info.take()) else { return Ok(()) };
+    let (Some(id), Some(old)) = (found.recovered.id.clone(), found.info.take()) else {
+        return Ok(());
+    };
     let mut old = old;
     if flags.port == 0 {
         // The operator does not care, so neither do we.
@@ -398,10 +432,15 @@ fn resume(
 }
 
 fn check(flags: &Flags) -> Result<(), StartError> {
-    let port = flags.master.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains("//"));
+    let port =
+        flags.master.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !host.contains("//"));
     if !port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0)) {
         let value = flags.master.clone();
-        return Err(StartError::Flag { flag: "master", value, expected: "host:port, as 127.0.0.1:5050" });
+        return Err(StartError::Flag {
+            flag: "master",
+            value,
+            expected: "host:port, as 127.0.0.1:5050",
+        });
     }
     if flags.executor_reregistration_timeout.get() > LONGEST_REREGISTRATION {
         return Err(StartError::Flag {
@@ -432,11 +471,15 @@ fn absolute(path: &Path) -> Result<PathBuf, StartError> {
 /// The port of the flag. An agent that takes any port takes the one it had, since its executors know that one.
 async fn bind(flags: &Flags, found: &Found) -> Result<TcpIncoming, BindError> {
     if flags.port == 0 {
-        let before = found.info.as_ref().and_then(|info| info.port).and_then(|port| u16::try_from(port).ok());
-        if let Some(port) = before {
-            if let Ok(incoming) = serve::bind((flags.ip, port).into()).await {
-                return Ok(incoming);
-            }
+        let before = found
+            .info
+            .as_ref()
+            .and_then(|info| info.port)
+            .and_then(|port| u16::try_from(port).ok());
+        if let Some(port) = before
+            && let Ok(incoming) = serve::bind((flags.ip, port).into()).await
+        {
+            return Ok(incoming);
         }
     }
     serve::bind((flags.ip, flags.port).into()).await
@@ -462,13 +505,21 @@ fn helper(flags: &Flags, name: &'static str) -> Result<PathBuf, StartError> {
         return Ok(found.clone());
     }
     let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-    Err(missing(std::io::Error::new(std::io::ErrorKind::NotFound, format!("looked at {}", looked.join(", ")))))
+    Err(missing(std::io::Error::new(
+        std::io::ErrorKind::NotFound,
+        format!("looked at {}", looked.join(", ")),
+    )))
 }
 
-fn containerizer(flags: &Flags, runtime_dir: &Path, loaded: &Loaded) -> Result<Arc<dyn Containerizer>, StartError> {
+fn containerizer(
+    flags: &Flags,
+    runtime_dir: &Path,
+    loaded: &Loaded,
+) -> Result<Arc<dyn Containerizer>, StartError> {
     let launcher = match &flags.launcher_dir {
         Some(_) => helper(flags, launch::LAUNCHER)?,
-        None => launch::find_launcher().map_err(|source| StartError::Missing { what: launch::LAUNCHER, source })?,
+        None => launch::find_launcher()
+            .map_err(|source| StartError::Missing { what: launch::LAUNCHER, source })?,
     };
     let mut config = Config::new(runtime_dir, launcher);
     config.isolators.clone_from(&loaded.isolators);
@@ -482,7 +533,9 @@ fn system(action: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>)
     StartError::System { action, source: source.into() }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StartError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StartError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| system("prepare the agent", error))
 }
 

@@ -105,11 +105,19 @@ impl Agent {
         self.settings.info.clone()
     }
 
-    pub(crate) fn executor(&self, framework: &FrameworkId, executor: &ExecutorId) -> Option<&Executor> {
+    pub(crate) fn executor(
+        &self,
+        framework: &FrameworkId,
+        executor: &ExecutorId,
+    ) -> Option<&Executor> {
         self.frameworks.get(framework)?.executors.get(executor)
     }
 
-    pub(crate) fn executor_mut(&mut self, framework: &FrameworkId, executor: &ExecutorId) -> Option<&mut Executor> {
+    pub(crate) fn executor_mut(
+        &mut self,
+        framework: &FrameworkId,
+        executor: &ExecutorId,
+    ) -> Option<&mut Executor> {
         self.frameworks.get_mut(framework)?.executors.get_mut(executor)
     }
 
@@ -131,6 +139,11 @@ impl Agent {
     /// The keys of all streams of a framework.
     pub(crate) fn streams_of(&self, framework: &FrameworkId) -> Vec<(FrameworkId, TaskId)> {
         let first = (framework.clone(), TaskId::new(""));
-        self.streams.range(first..).map(|(key, _)| key).take_while(|(f, _)| f == framework).cloned().collect()
+        self.streams
+            .range(first..)
+            .map(|(key, _)| key)
+            .take_while(|(f, _)| f == framework)
+            .cloned()
+            .collect()
     }
 }

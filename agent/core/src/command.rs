@@ -95,6 +95,10 @@ pub enum Command {
 
 /// A call of an executor.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most calls are updates: a box for each would cost more"
+)]
 pub enum ExecutorCall {
     /// Hello, and what the agent may have missed.
     Subscribe(call::Subscribe),

@@ -7,7 +7,8 @@ use mezzo_model::{ExecutorId, FrameworkId};
 use mezzo_proto::module::v1::ContainerConfig;
 use mezzo_proto::v1::environment::Variable;
 use mezzo_proto::v1::{
-    self, CommandInfo, DurationInfo, Environment, ExecutorInfo, FrameworkInfo, Resource, TaskInfo, value,
+    self, CommandInfo, DurationInfo, Environment, ExecutorInfo, FrameworkInfo, Resource, TaskInfo,
+    value,
 };
 
 use crate::agent::Agent;
@@ -24,7 +25,11 @@ const KILL_MARGIN: Duration = Duration::from_secs(2);
 
 /// The executor for a task that brings only a command.
 #[expect(deprecated, reason = "the source of an executor is deprecated, but tools show it")]
-pub(crate) fn command_executor(settings: &Settings, framework: &FrameworkInfo, task: &TaskInfo) -> ExecutorInfo {
+pub(crate) fn command_executor(
+    settings: &Settings,
+    framework: &FrameworkInfo,
+    task: &TaskInfo,
+) -> ExecutorInfo {
     let command = task.command.clone().unwrap_or_default();
     let grace = task
         .kill_policy
@@ -70,7 +75,9 @@ fn shown(command: &CommandInfo) -> String {
         (true, Some(value)) => format!("(Command: sh -c '{}')", shortened(value)),
         (false, None) => "(Command: NO EXECUTABLE)".to_owned(),
         (false, Some(value)) => {
-            let words: Vec<&str> = std::iter::once(value).chain(command.arguments.iter().map(String::as_str)).collect();
+            let words: Vec<&str> = std::iter::once(value)
+                .chain(command.arguments.iter().map(String::as_str))
+                .collect();
             format!("(Command: [{}])", shortened(&words.join(", ")))
         }
     }
@@ -86,23 +93,36 @@ fn shortened(text: &str) -> String {
 }
 
 /// Where a run has its sandbox.
-pub(crate) fn directory(agent: &Agent, framework: &FrameworkId, executor: &ExecutorId, container: &str) -> String {
+pub(crate) fn directory(
+    agent: &Agent,
+    framework: &FrameworkId,
+    executor: &ExecutorId,
+    container: &str,
+) -> String {
     let id = agent.id.as_ref().map_or("", |id| id.as_str());
     let root = agent.settings.work_dir.trim_end_matches('/');
     format!("{root}/agents/{id}/frameworks/{framework}/executors/{executor}/runs/{container}")
 }
 
 /// The configuration of an executor's container, with room for the tasks it has now.
-pub(crate) fn config(settings: &Settings, framework: &FrameworkInfo, executor: &Executor) -> ContainerConfig {
+pub(crate) fn config(
+    settings: &Settings,
+    framework: &FrameworkInfo,
+    executor: &Executor,
+) -> ContainerConfig {
     let command = executor.info.command.clone().unwrap_or_default();
-    let user = command.user.clone().or_else(|| Some(framework.user.clone()).filter(|u| !u.is_empty()));
+    let user =
+        command.user.clone().or_else(|| Some(framework.user.clone()).filter(|u| !u.is_empty()));
     ContainerConfig {
         executor_info: Some(executor.info.clone()),
         task_info: executor.command_task.clone(),
         command_info: command,
         container_info: executor.info.container.clone(),
         resources: executor.total.to_proto(),
-        limits: resources::limits(executor).into_iter().map(|(name, value)| (name, value::Scalar { value })).collect(),
+        limits: resources::limits(executor)
+            .into_iter()
+            .map(|(name, value)| (name, value::Scalar { value }))
+            .collect(),
         directory: executor.directory.clone(),
         user: user.filter(|_| settings.switch_user),
         ..ContainerConfig::default()
@@ -110,7 +130,11 @@ pub(crate) fn config(settings: &Settings, framework: &FrameworkInfo, executor: &
 }
 
 /// What the agent puts into the environment of an executor.
-pub(crate) fn environment(agent: &Agent, framework: &FrameworkInfo, executor: &Executor) -> Environment {
+pub(crate) fn environment(
+    agent: &Agent,
+    framework: &FrameworkInfo,
+    executor: &Executor,
+) -> Environment {
     let settings = &agent.settings;
     let framework_id = framework.id.as_ref().map_or("", |id| &id.value);
     let port = settings.endpoint.rsplit(':').next().unwrap_or_default();
@@ -176,7 +200,7 @@ fn text(duration: Duration) -> String {
     ];
     units
         .iter()
-        .find(|(_, size)| nanos >= *size && nanos % size == 0)
+        .find(|(_, size)| nanos >= *size && nanos.is_multiple_of(*size))
         .map_or_else(|| format!("{nanos}ns"), |(name, size)| format!("{}{name}", nanos / size))
 }
 

@@ -7,13 +7,19 @@ use mezzo_model::{AgentId, ContainerId, ExecutorId, FrameworkId};
 use mezzo_proto::module::v1::ContainerConfig;
 use mezzo_proto::state::v1::RunRecord;
 use mezzo_proto::v1::link::from_agent;
-use mezzo_proto::v1::{AgentInfo, Environment, ExecutorInfo, FrameworkInfo, Resource, TaskInfo, TaskState, executor};
+use mezzo_proto::v1::{
+    AgentInfo, Environment, ExecutorInfo, FrameworkInfo, Resource, TaskInfo, TaskState, executor,
+};
 
 use crate::updates::Update;
 
 /// Something the shell has to do. Effects are done in the order they come in, and those behind a [`Effect::Checkpoint`] only
 /// after it is written.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most effects are messages: a box for each would cost more"
+)]
 pub enum Effect {
     /// Tell the master.
     ToMaster(from_agent::Message),

@@ -98,7 +98,12 @@ pub(crate) struct CompletedExecutor {
 }
 
 impl Executor {
-    pub(crate) fn new(info: ExecutorInfo, container: ContainerId, directory: String, checkpoint: bool) -> Self {
+    pub(crate) fn new(
+        info: ExecutorInfo,
+        container: ContainerId,
+        directory: String,
+        checkpoint: bool,
+    ) -> Self {
         let mut total = Total::default();
         total.add(&info.resources);
         Self {

@@ -28,7 +28,8 @@ const fn ended(message: &'static str) -> Refusal {
 
 /// Launches tasks, or drops them and says why.
 pub(crate) fn apply(agent: &mut Agent, turn: &mut Turn, id: &FrameworkId, launch: PendingLaunch) {
-    let custom = launch.group.clone().or_else(|| launch.tasks.first().and_then(|t| t.executor.clone()));
+    let custom =
+        launch.group.clone().or_else(|| launch.tasks.first().and_then(|t| t.executor.clone()));
     let Some(framework) = agent.frameworks.get(id) else { return };
     let executor_id = match (&custom, launch.tasks.first()) {
         (Some(info), _) => ExecutorId::new(&info.executor_id.value),
@@ -42,7 +43,9 @@ pub(crate) fn apply(agent: &mut Agent, turn: &mut Turn, id: &FrameworkId, launch
             reason: Reason::TaskInvalid,
             message: "Cannot reuse an already existing executor for a command task",
         }),
-        (Some(_), Some((State::Terminating | State::Terminated, _))) => Some(ended("Executor is terminating or terminated")),
+        (Some(_), Some((State::Terminating | State::Terminated, _))) => {
+            Some(ended("Executor is terminating or terminated"))
+        }
         (Some(_), Some(_)) if launch.launch_executor => {
             Some(ended("The master wants to launch the executor, but it exists already"))
         }
@@ -81,10 +84,14 @@ fn drop_launch(
     launch: &PendingLaunch,
     refusal: &Refusal,
 ) {
-    let Some(state) = agent.frameworks.get(id).map(|f| f.state_or_lost(TaskState::TaskDropped)) else { return };
+    let Some(state) = agent.frameworks.get(id).map(|f| f.state_or_lost(TaskState::TaskDropped))
+    else {
+        return;
+    };
     for task in &launch.tasks {
         turn.measure(Measure::TaskMoved { from: Some(TaskState::TaskStaging), to: state });
-        let verdict = Verdict { state, reason: refusal.reason, message: refusal.message.to_owned() };
+        let verdict =
+            Verdict { state, reason: refusal.reason, message: refusal.message.to_owned() };
         let task = TaskId::new(&task.task_id.value);
         updates::declare(agent, turn, id, &task, Some(executor), verdict, &[]);
     }
@@ -110,14 +117,22 @@ fn add_to(
 }
 
 /// A new executor, with the tasks that need it.
-fn start(agent: &mut Agent, turn: &mut Turn, id: &FrameworkId, custom: Option<ExecutorInfo>, launch: PendingLaunch) {
+fn start(
+    agent: &mut Agent,
+    turn: &mut Turn,
+    id: &FrameworkId,
+    custom: Option<ExecutorInfo>,
+    launch: PendingLaunch,
+) {
     let container = agent.ids.container();
     let Some(framework) = agent.frameworks.get(id) else { return };
     let framework_info = framework.info.clone();
     let command_task = custom.is_none().then(|| launch.tasks.first().cloned()).flatten();
-    let Some(mut info) = custom
-        .or_else(|| command_task.as_ref().map(|t| container::command_executor(&agent.settings, &framework_info, t)))
-    else {
+    let Some(mut info) = custom.or_else(|| {
+        command_task
+            .as_ref()
+            .map(|t| container::command_executor(&agent.settings, &framework_info, t))
+    }) else {
         return;
     };
     info.framework_id = Some(v1::FrameworkId { value: id.as_str().to_owned() });

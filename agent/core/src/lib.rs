@@ -31,7 +31,9 @@ mod updates;
 mod view;
 
 pub use agent::{Agent, Phase};
-pub use command::{Command, ExecutorCall, Now, Recovered, RecoveredFramework, RecoveredRun, Termination};
+pub use command::{
+    Command, ExecutorCall, Now, Recovered, RecoveredFramework, RecoveredRun, Termination,
+};
 pub use effect::{Checkpoint, Effect, ExecutorRemoved, Launch, Measure, RecoveredContainer};
 pub use settings::{History, Settings};
 pub use task::is_terminal;

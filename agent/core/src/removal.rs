@@ -1,9 +1,9 @@
 //! How things end: executors are told to end, are forgotten when nothing of them is left, and frameworks with them.
 
 use mezzo_model::{ContainerId, ExecutorId, FrameworkId, TaskId};
+use mezzo_proto::v1;
 use mezzo_proto::v1::executor::{Event, event};
 use mezzo_proto::v1::link::{ExecutorExited, from_agent};
-use mezzo_proto::v1;
 
 use crate::agent::{Agent, Phase};
 use crate::effect::{Checkpoint, Effect, ExecutorRemoved, Measure};
@@ -15,8 +15,15 @@ use crate::turn::Turn;
 use crate::updates::close_stream;
 
 /// Asks an executor to end; if it does not, its container is destroyed.
-pub(crate) fn shut_down_executor(agent: &mut Agent, turn: &mut Turn, container: &ContainerId, cause: Option<Cause>) {
-    let Some(grace) = agent.inside(container).map(|e| e.shutdown_grace(&agent.settings)) else { return };
+pub(crate) fn shut_down_executor(
+    agent: &mut Agent,
+    turn: &mut Turn,
+    container: &ContainerId,
+    cause: Option<Cause>,
+) {
+    let Some(grace) = agent.inside(container).map(|e| e.shutdown_grace(&agent.settings)) else {
+        return;
+    };
     let Some(executor) = agent.in_container(container) else { return };
     if !executor.is_live() {
         return;
@@ -34,11 +41,19 @@ pub(crate) fn shut_down_executor(agent: &mut Agent, turn: &mut Turn, container: 
         agent.timers.cancel(old, Timer::Registration(container.clone()));
     }
     agent.timers.set(at, Timer::Shutdown(container.clone()));
-    turn.to_executor(session, Event { r#type: Some(event::Type::Shutdown.into()), ..Event::default() });
+    turn.tell_executor(
+        session,
+        Event { r#type: Some(event::Type::Shutdown.into()), ..Event::default() },
+    );
 }
 
 /// Ends an executor's container at once.
-pub(crate) fn destroy_executor(agent: &mut Agent, turn: &mut Turn, container: &ContainerId, cause: Cause) {
+pub(crate) fn destroy_executor(
+    agent: &mut Agent,
+    turn: &mut Turn,
+    container: &ContainerId,
+    cause: Cause,
+) {
     let Some(executor) = agent.in_container(container) else { return };
     if executor.state == State::Terminated {
         return;
@@ -59,7 +74,12 @@ pub(crate) fn cancel_deadline(agent: &mut Agent, container: &ContainerId) {
 }
 
 /// A task whose last update is acknowledged.
-pub(crate) fn complete_task(agent: &mut Agent, turn: &mut Turn, framework_id: &FrameworkId, task_id: &TaskId) {
+pub(crate) fn complete_task(
+    agent: &mut Agent,
+    turn: &mut Turn,
+    framework_id: &FrameworkId,
+    task_id: &TaskId,
+) {
     let keep = agent.settings.history.tasks;
     let Some(framework) = agent.frameworks.get_mut(framework_id) else { return };
     let Some(executor_id) = framework.tasks.remove(task_id) else { return };
@@ -75,16 +95,18 @@ pub(crate) fn complete_task(agent: &mut Agent, turn: &mut Turn, framework_id: &F
 }
 
 /// Forgets an executor that has ended and whose tasks are all completed, and its framework if that has nothing else.
-pub(crate) fn remove_if_over(agent: &mut Agent, turn: &mut Turn, framework_id: &FrameworkId, executor_id: &ExecutorId) {
+pub(crate) fn remove_if_over(
+    agent: &mut Agent,
+    turn: &mut Turn,
+    framework_id: &FrameworkId,
+    executor_id: &ExecutorId,
+) {
     let Some(framework) = agent.frameworks.get_mut(framework_id) else { return };
-    let over = framework
-        .executors
-        .get(executor_id)
-        .is_some_and(|e| e.state == State::Terminated && (framework.terminating || e.tasks.is_empty()));
-    if over {
-        if let Some(executor) = framework.executors.remove(executor_id) {
-            forget(agent, turn, framework_id, executor);
-        }
+    let over = framework.executors.get(executor_id).is_some_and(|e| {
+        e.state == State::Terminated && (framework.terminating || e.tasks.is_empty())
+    });
+    if over && let Some(executor) = framework.executors.remove(executor_id) {
+        forget(agent, turn, framework_id, executor);
     }
     remove_if_idle(agent, turn, framework_id);
 }
@@ -154,8 +176,14 @@ pub(crate) fn remove_if_idle(agent: &mut Agent, turn: &mut Turn, id: &FrameworkI
 }
 
 /// Tells the master that an executor it knows of is not there. The agent's own executors for commands are no affair of his.
-pub(crate) fn executor_exited(agent: &Agent, turn: &mut Turn, framework: &FrameworkId, executor: &ExecutorId, status: i32) {
-    turn.to_master(
+pub(crate) fn executor_exited(
+    agent: &Agent,
+    turn: &mut Turn,
+    framework: &FrameworkId,
+    executor: &ExecutorId,
+    status: i32,
+) {
+    turn.tell_master(
         agent,
         from_agent::Message::ExecutorExited(ExecutorExited {
             framework_id: v1::FrameworkId { value: framework.as_str().to_owned() },
@@ -170,7 +198,11 @@ pub(crate) fn exit_if_empty(agent: &mut Agent, turn: &mut Turn) {
     if agent.phase != Phase::Terminating {
         return;
     }
-    let busy = agent.frameworks.values().flat_map(|f| f.executors.values()).any(|e| e.state != State::Terminated);
+    let busy = agent
+        .frameworks
+        .values()
+        .flat_map(|f| f.executors.values())
+        .any(|e| e.state != State::Terminated);
     if busy {
         return;
     }

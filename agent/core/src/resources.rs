@@ -52,5 +52,10 @@ fn limit(task: &TaskInfo, name: &str) -> f64 {
 }
 
 fn request(resources: &[Resource], name: &str) -> f64 {
-    resources.iter().filter(|r| r.name == name).filter_map(|r| r.scalar.as_ref()).map(|s| s.value).sum()
+    resources
+        .iter()
+        .filter(|r| r.name == name)
+        .filter_map(|r| r.scalar.as_ref())
+        .map(|s| s.value)
+        .sum()
 }

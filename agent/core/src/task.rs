@@ -10,11 +10,19 @@ use crate::stream::Stream;
 /// Whether a task in this state is over.
 pub fn is_terminal(state: TaskState) -> bool {
     use TaskState::{
-        TaskDropped, TaskError, TaskFailed, TaskFinished, TaskGone, TaskGoneByOperator, TaskKilled, TaskLost,
+        TaskDropped, TaskError, TaskFailed, TaskFinished, TaskGone, TaskGoneByOperator, TaskKilled,
+        TaskLost,
     };
     matches!(
         state,
-        TaskFinished | TaskFailed | TaskKilled | TaskError | TaskLost | TaskDropped | TaskGone | TaskGoneByOperator
+        TaskFinished
+            | TaskFailed
+            | TaskKilled
+            | TaskError
+            | TaskLost
+            | TaskDropped
+            | TaskGone
+            | TaskGoneByOperator
     )
 }
 
@@ -44,7 +52,13 @@ pub(crate) struct Task {
 
 impl Task {
     pub(crate) fn new(info: TaskInfo, arrived: Option<Duration>) -> Self {
-        Self { info, place: Place::Queued, state: TaskState::TaskStaging, statuses: Vec::new(), arrived }
+        Self {
+            info,
+            place: Place::Queued,
+            state: TaskState::TaskStaging,
+            statuses: Vec::new(),
+            arrived,
+        }
     }
 
     pub(crate) fn id(&self) -> TaskId {
@@ -86,7 +100,7 @@ impl Task {
             discovery: self.info.discovery.clone(),
             container: self.info.container.clone(),
             health_check: self.info.health_check.clone(),
-            kill_policy: self.info.kill_policy.clone(),
+            kill_policy: self.info.kill_policy,
             user: user.map(str::to_owned),
             limits: self.info.limits.clone(),
         }

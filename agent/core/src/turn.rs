@@ -26,13 +26,19 @@ fn dispatch(agent: &mut Agent, turn: &mut Turn, command: Command) {
         Command::LinkUp => on::link::up(agent, turn),
         Command::LinkDown => on::link::down(agent),
         Command::FromMaster(message) => from_master(agent, turn, *message),
-        Command::TasksDecorated { token, labels } => on::run_task::decorated(agent, turn, token, labels),
+        Command::TasksDecorated { token, labels } => {
+            on::run_task::decorated(agent, turn, token, labels)
+        }
         Command::StatusDecorated(update) => crate::updates::admit(agent, turn, update),
-        Command::ContainerLaunched { container, result } => on::container::launched(agent, turn, &container, result),
+        Command::ContainerLaunched { container, result } => {
+            on::container::launched(agent, turn, &container, result)
+        }
         Command::ContainerUpdated { container, token, result } => {
             on::container::updated(agent, turn, &container, token, result);
         }
-        Command::ContainerEnded { container, termination } => on::container::ended(agent, turn, &container, termination),
+        Command::ContainerEnded { container, termination } => {
+            on::container::ended(agent, turn, &container, termination)
+        }
         Command::Executor { session, framework, executor, call } => {
             on::executor::call(agent, turn, session, framework, executor, call);
         }
@@ -80,20 +86,25 @@ impl Turn {
     }
 
     /// Nothing reaches a master that has not registered the agent.
-    pub(crate) fn to_master(&mut self, agent: &Agent, message: from_agent::Message) {
+    pub(crate) fn tell_master(&mut self, agent: &Agent, message: from_agent::Message) {
         if agent.phase == Phase::Running || (agent.phase == Phase::Terminating && agent.linked) {
             self.push(Effect::ToMaster(message));
         }
     }
 
-    pub(crate) fn to_executor(&mut self, session: Option<u64>, event: executor::Event) {
+    pub(crate) fn tell_executor(&mut self, session: Option<u64>, event: executor::Event) {
         if let Some(session) = session {
             self.push(Effect::ToExecutor { session, event });
         }
     }
 
     /// Writes a record to the journal of the run in this container, if it has one.
-    pub(crate) fn journal(&mut self, agent: &mut Agent, container: &ContainerId, record: run_record::Record) {
+    pub(crate) fn journal(
+        &mut self,
+        agent: &mut Agent,
+        container: &ContainerId,
+        record: run_record::Record,
+    ) {
         let Some((framework, executor)) = agent.containers.get(container).cloned() else { return };
         let Some(entry) = agent.executor_mut(&framework, &executor) else { return };
         if !entry.checkpoint {

@@ -65,7 +65,9 @@ pub(crate) fn declare(
 
 /// Takes an update. The executor is told that the agent has it once it is written down, or at once if it is not needed.
 pub(crate) fn receive(agent: &mut Agent, turn: &mut Turn, mut update: Update) {
-    let Some(uuid) = update.status.uuid.clone() else { return turn.measure(Measure::UpdateInvalid) };
+    let Some(uuid) = update.status.uuid.clone() else {
+        return turn.measure(Measure::UpdateInvalid);
+    };
     if agent.in_flight.contains(&uuid) {
         return;
     }
@@ -85,15 +87,21 @@ pub(crate) fn receive(agent: &mut Agent, turn: &mut Turn, mut update: Update) {
 
 /// Where the task runs: frameworks expect to find at least one address there.
 fn fill_in(agent: &Agent, update: &mut Update, task: &TaskId) {
-    let Some(executor) = agent.frameworks.get(&update.framework).and_then(|f| f.executor_of(task)) else { return };
+    let Some(executor) = agent.frameworks.get(&update.framework).and_then(|f| f.executor_of(task))
+    else {
+        return;
+    };
     let status = update.status.container_status.get_or_insert_with(ContainerStatus::default);
     if status.container_id.is_none() {
         status.container_id =
             Some(v1::ContainerId { value: executor.container.as_str().to_owned(), parent: None });
     }
     if status.network_infos.is_empty() {
-        let address = IpAddress { ip_address: Some(agent.settings.ip.clone()), ..IpAddress::default() };
-        status.network_infos.push(NetworkInfo { ip_addresses: vec![address], ..NetworkInfo::default() });
+        let address =
+            IpAddress { ip_address: Some(agent.settings.ip.clone()), ..IpAddress::default() };
+        status
+            .network_infos
+            .push(NetworkInfo { ip_addresses: vec![address], ..NetworkInfo::default() });
     }
 }
 
@@ -128,10 +136,11 @@ pub(crate) fn admit(agent: &mut Agent, turn: &mut Turn, update: Update) {
     if before != state {
         turn.measure(Measure::TaskMoved { from: Some(before), to: state });
     }
-    if state == TaskState::TaskRunning && before != state {
-        if let Some(arrived) = task.arrived.take() {
-            turn.measure(Measure::LaunchTime(turn.now.at.saturating_sub(arrived)));
-        }
+    if state == TaskState::TaskRunning
+        && before != state
+        && let Some(arrived) = task.arrived.take()
+    {
+        turn.measure(Measure::LaunchTime(turn.now.at.saturating_sub(arrived)));
     }
     if let Some(stream) = agent.streams.get_mut(&(update.framework.clone(), task_id.clone())) {
         stream.latest = state;
@@ -178,8 +187,10 @@ pub(crate) fn forward(agent: &mut Agent, turn: &mut Turn, update: Update) {
     if update.from.is_some() {
         turn.measure(Measure::UpdateAccepted);
     }
-    let stream =
-        agent.streams.entry(key.clone()).or_insert_with(|| Stream::new(owner.map(|(id, _)| id), journal));
+    let stream = agent
+        .streams
+        .entry(key.clone())
+        .or_insert_with(|| Stream::new(owner.map(|(id, _)| id), journal));
     let is_head = stream.push(update.status);
     stream.latest = latest;
     if is_head {
@@ -205,16 +216,19 @@ pub(crate) fn send_head(agent: &mut Agent, turn: &mut Turn, key: &(FrameworkId, 
         framework_id: v1::FrameworkId { value: key.0.as_str().to_owned() },
         status,
         latest_state: stream.latest.into(),
-        executor_id: stream.executor.as_ref().map(|id| v1::ExecutorId { value: id.as_str().to_owned() }),
+        executor_id: stream
+            .executor
+            .as_ref()
+            .map(|id| v1::ExecutorId { value: id.as_str().to_owned() }),
     })));
 }
 
 /// Forgets a stream and its deadline.
 pub(crate) fn close_stream(agent: &mut Agent, key: &(FrameworkId, TaskId)) {
-    if let Some(stream) = agent.streams.remove(key) {
-        if let Some(at) = stream.retry_at {
-            agent.timers.cancel(at, Timer::Retry(key.0.clone(), key.1.clone()));
-        }
+    if let Some(stream) = agent.streams.remove(key)
+        && let Some(at) = stream.retry_at
+    {
+        agent.timers.cancel(at, Timer::Retry(key.0.clone(), key.1.clone()));
     }
 }
 
@@ -235,7 +249,7 @@ fn acknowledge_to_executor(agent: &mut Agent, turn: &mut Turn, update: &Update) 
     let (Some(container), Some(uuid)) = (&update.from, update.status.uuid.clone()) else { return };
     let session = agent.in_container(container).and_then(|e| e.session);
     let acknowledged = event::Acknowledged { task_id: update.status.task_id.clone(), uuid };
-    turn.to_executor(
+    turn.tell_executor(
         session,
         Event {
             r#type: Some(event::Type::Acknowledged.into()),

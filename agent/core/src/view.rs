@@ -1,7 +1,9 @@
 //! What operators see of an agent.
 
 use mezzo_model::{ContainerId, ExecutorId, FrameworkId};
-use mezzo_proto::v1::agent::response::{GetAgent, GetExecutors, GetFrameworks, GetState, GetTasks, get_executors, get_frameworks};
+use mezzo_proto::v1::agent::response::{
+    GetAgent, GetExecutors, GetFrameworks, GetState, GetTasks, get_executors, get_frameworks,
+};
 use mezzo_proto::v1::{self, TaskState};
 
 use crate::agent::Agent;
@@ -41,7 +43,8 @@ impl Agent {
 
     /// The frameworks that have something here, and those that had.
     pub fn get_frameworks(&self) -> GetFrameworks {
-        let view = |info: &v1::FrameworkInfo| get_frameworks::Framework { framework_info: info.clone() };
+        let view =
+            |info: &v1::FrameworkInfo| get_frameworks::Framework { framework_info: info.clone() };
         GetFrameworks {
             frameworks: self.frameworks.values().map(|f| view(&f.info)).collect(),
             completed_frameworks: self.completed.iter().map(|f| view(&f.info)).collect(),
@@ -50,7 +53,8 @@ impl Agent {
 
     /// The executors that are here, and those that were.
     pub fn get_executors(&self) -> GetExecutors {
-        let view = |info: &v1::ExecutorInfo| get_executors::Executor { executor_info: info.clone() };
+        let view =
+            |info: &v1::ExecutorInfo| get_executors::Executor { executor_info: info.clone() };
         let live = self.frameworks.values().flat_map(|f| f.executors.values());
         let over = self
             .completed
@@ -77,16 +81,23 @@ impl Agent {
                         Place::Terminated => all.terminated_tasks.push(view),
                     }
                 }
-                all.completed_tasks.extend(executor.completed.iter().map(|t| self.view(framework, executor, t)));
+                all.completed_tasks
+                    .extend(executor.completed.iter().map(|t| self.view(framework, executor, t)));
             }
             for executor in &framework.completed_executors {
-                let over = executor.tasks.iter().map(|t| t.view(&framework.id, Some(&executor.id), None, None));
+                let over = executor
+                    .tasks
+                    .iter()
+                    .map(|t| t.view(&framework.id, Some(&executor.id), None, None));
                 all.completed_tasks.extend(over);
             }
         }
         for framework in &self.completed {
             for executor in &framework.executors {
-                let over = executor.tasks.iter().map(|t| t.view(&framework.id, Some(&executor.id), None, None));
+                let over = executor
+                    .tasks
+                    .iter()
+                    .map(|t| t.view(&framework.id, Some(&executor.id), None, None));
                 all.completed_tasks.extend(over);
             }
         }
@@ -133,7 +144,12 @@ impl Agent {
     }
 
     fn view(&self, framework: &Framework, executor: &Executor, task: &Task) -> v1::Task {
-        let user = executor.info.command.as_ref().and_then(|c| c.user.as_deref()).unwrap_or(&framework.info.user);
+        let user = executor
+            .info
+            .command
+            .as_ref()
+            .and_then(|c| c.user.as_deref())
+            .unwrap_or(&framework.info.user);
         let stream = self.streams.get(&(framework.id.clone(), task.id()));
         task.view(&framework.id, Some(&executor.id), Some(user), stream)
     }

@@ -1,5 +1,10 @@
 //! Tasks, executors and frameworks are told to end.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failing test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failing test may panic"
+)]
 
 mod scene;
 
@@ -11,8 +16,8 @@ use mezzo_proto::v1::executor::event::Type as Event;
 use mezzo_proto::v1::link::from_agent::Message;
 use mezzo_proto::v1::task_status::Reason;
 use scene::{
-    Scene, checkpoints, command_task, custom_task, destroyed, events, kinds, launched, sent, settings, states, status,
-    to_master, uuid,
+    Scene, checkpoints, command_task, custom_task, destroyed, events, kinds, launched, sent,
+    settings, states, status, to_master, uuid,
 };
 
 const DURING_LAUNCH: Option<Reason> = Some(Reason::TaskKilledDuringLaunch);
@@ -70,7 +75,8 @@ fn a_queued_task_dies_alone_when_it_is_in_no_group() {
 fn a_task_that_waits_for_the_hooks_is_killed_and_never_launched() {
     let mut scene = Scene::with(Settings { decorate_tasks: true, ..settings() });
     let effects = scene.run(custom_task("t1", "e1"));
-    let Some(Effect::DecorateTasks { token, .. }) = effects.iter().find(|e| matches!(e, Effect::DecorateTasks { .. }))
+    let Some(Effect::DecorateTasks { token, .. }) =
+        effects.iter().find(|e| matches!(e, Effect::DecorateTasks { .. }))
     else {
         panic!("no hook was asked");
     };
@@ -87,7 +93,10 @@ fn a_task_the_agent_does_not_have_is_reported_dropped_if_it_knows_the_framework(
     assert!(sent(&scene.kill("t9")).is_empty());
     scene.running_command_task("t1", 1);
     let effects = scene.kill("t9");
-    assert_eq!(states(&effects), [("t9".to_owned(), TaskState::TaskDropped, Some(Reason::ExecutorTerminated))]);
+    assert_eq!(
+        states(&effects),
+        [("t9".to_owned(), TaskState::TaskDropped, Some(Reason::ExecutorTerminated))]
+    );
 }
 
 #[test]

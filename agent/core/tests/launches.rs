@@ -1,5 +1,10 @@
 //! Tasks come in: what is started, what is queued, what is dropped.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failing test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failing test may panic"
+)]
 
 mod scene;
 
@@ -11,12 +16,17 @@ use mezzo_proto::v1::link::from_agent::Message;
 use mezzo_proto::v1::task_status::{Reason, Source};
 use mezzo_proto::v1::{self, TaskState, value};
 use scene::{
-    Scene, checkpoints, command_task, custom_task, destroyed, events, executor_info, journal, kinds, launch, launched,
-    sent, settings, states, status, to_master,
+    Scene, checkpoints, command_task, custom_task, destroyed, events, executor_info, journal,
+    kinds, launch, launched, sent, settings, states, status, to_master,
 };
 
 fn amount(resources: &[v1::Resource], name: &str) -> f64 {
-    resources.iter().filter(|r| r.name == name).filter_map(|r| r.scalar.as_ref()).map(|s| s.value).sum()
+    resources
+        .iter()
+        .filter(|r| r.name == name)
+        .filter_map(|r| r.scalar.as_ref())
+        .map(|s| s.value)
+        .sum()
 }
 
 #[test]
@@ -26,13 +36,17 @@ fn a_command_task_gets_an_executor_of_its_own_with_a_little_more_than_it_asked_f
 
     let executor = launch.config.executor_info.unwrap();
     assert_eq!(executor.executor_id.value, "t1");
-    assert_eq!(executor.name.as_deref(), Some("Command Executor (Task: t1) (Command: sh -c 'sleep 1')"));
+    assert_eq!(
+        executor.name.as_deref(),
+        Some("Command Executor (Task: t1) (Command: sh -c 'sleep 1')")
+    );
     assert_eq!(executor.command.unwrap().value.as_deref(), Some("/opt/mezzo-executor"));
     assert_eq!(executor.shutdown_grace_period.unwrap().nanoseconds, 5_000_000_000);
     assert_eq!(amount(&launch.config.resources, "cpus"), 1.1);
     assert_eq!(amount(&launch.config.resources, "mem"), 96.0);
     assert_eq!(launch.config.task_info.unwrap().task_id.value, "t1");
-    let directory = format!("/work/agents/m-S1/frameworks/m-0001/executors/t1/runs/{}", launch.container);
+    let directory =
+        format!("/work/agents/m-S1/frameworks/m-0001/executors/t1/runs/{}", launch.container);
     assert_eq!(launch.config.directory, directory);
 }
 
@@ -41,7 +55,13 @@ fn an_executor_finds_everything_it_needs_in_its_environment() {
     let mut scene = Scene::registered();
     let launch = launch(&scene.run(command_task("t1")));
     let get = |name: &str| {
-        launch.environment.variables.iter().find(|v| v.name == name).and_then(|v| v.value.clone()).unwrap_or_default()
+        launch
+            .environment
+            .variables
+            .iter()
+            .find(|v| v.name == name)
+            .and_then(|v| v.value.clone())
+            .unwrap_or_default()
     };
     assert_eq!(get("MESOS_AGENT_ENDPOINT"), "127.0.0.1:5051");
     assert_eq!(get("MESOS_FRAMEWORK_ID"), "m-0001");
@@ -96,8 +116,11 @@ fn tasks_that_come_before_the_executor_subscribes_are_queued_in_order() {
     // The container started with room for the first task only.
     assert_eq!(kinds(&effects), [Event::Subscribed]);
     let effects = scene.changed(&effects);
-    let tasks: Vec<String> =
-        events(&effects).into_iter().filter_map(|(_, _, e)| e.launch).map(|l| l.task.task_id.value).collect();
+    let tasks: Vec<String> = events(&effects)
+        .into_iter()
+        .filter_map(|(_, _, e)| e.launch)
+        .map(|l| l.task.task_id.value)
+        .collect();
     assert_eq!(tasks, ["t1", "t2"]);
 }
 
@@ -108,7 +131,9 @@ fn a_task_for_a_running_executor_waits_until_the_container_has_room() {
     scene.launch_executor = false;
     let effects = scene.run(custom_task("t2", "e1"));
     assert!(events(&effects).is_empty());
-    let Some(Effect::Update { requests, .. }) = effects.iter().find(|e| matches!(e, Effect::Update { .. })) else {
+    let Some(Effect::Update { requests, .. }) =
+        effects.iter().find(|e| matches!(e, Effect::Update { .. }))
+    else {
         panic!("no change was asked for");
     };
     assert_eq!(amount(requests, "cpus"), 2.5);
@@ -136,16 +161,24 @@ fn when_a_container_cannot_make_room_it_is_destroyed_and_its_tasks_say_why() {
     let container = scene.running_custom_task("t1", "e1", 1);
     scene.launch_executor = false;
     let effects = scene.run(custom_task("t2", "e1"));
-    let Some(Effect::Update { token, .. }) = effects.iter().find(|e| matches!(e, Effect::Update { .. })) else {
+    let Some(Effect::Update { token, .. }) =
+        effects.iter().find(|e| matches!(e, Effect::Update { .. }))
+    else {
         panic!("no change was asked for");
     };
     let result = Err("no such cgroup".to_owned());
-    let effects =
-        scene.say(Command::ContainerUpdated { container: container.clone(), token: *token, result });
-    assert_eq!(destroyed(&effects), [container.clone()]);
+    let effects = scene.say(Command::ContainerUpdated {
+        container: container.clone(),
+        token: *token,
+        result,
+    });
+    assert_eq!(destroyed(&effects), std::slice::from_ref(&container));
     let effects = scene.ended(&container, mezzo_agent_core::Termination::default());
     let reason = Some(Reason::ContainerUpdateFailed);
-    let expected = [("t1".to_owned(), TaskState::TaskGone, reason), ("t2".to_owned(), TaskState::TaskGone, reason)];
+    let expected = [
+        ("t1".to_owned(), TaskState::TaskGone, reason),
+        ("t2".to_owned(), TaskState::TaskGone, reason),
+    ];
     assert_eq!(states(&effects), expected);
 }
 
@@ -181,7 +214,10 @@ fn a_command_task_whose_id_is_that_of_an_executor_is_dropped() {
     let mut scene = Scene::registered();
     scene.running_custom_task("other", "t1", 1);
     let effects = scene.run(command_task("t1"));
-    assert_eq!(states(&effects), [("t1".to_owned(), TaskState::TaskDropped, Some(Reason::TaskInvalid))]);
+    assert_eq!(
+        states(&effects),
+        [("t1".to_owned(), TaskState::TaskDropped, Some(Reason::TaskInvalid))]
+    );
     assert_eq!(sent(&effects)[0].status.source(), Source::Agent);
 }
 
@@ -191,7 +227,10 @@ fn a_framework_that_does_not_know_partitions_hears_lost_instead_of_dropped() {
     scene.framework.capabilities.clear();
     scene.launch_executor = false;
     let effects = scene.run(custom_task("t1", "e1"));
-    assert_eq!(states(&effects), [("t1".to_owned(), TaskState::TaskLost, Some(Reason::ExecutorTerminated))]);
+    assert_eq!(
+        states(&effects),
+        [("t1".to_owned(), TaskState::TaskLost, Some(Reason::ExecutorTerminated))]
+    );
 }
 
 #[test]
@@ -199,7 +238,10 @@ fn a_task_for_an_executor_that_is_not_there_is_dropped() {
     let mut scene = Scene::registered();
     scene.launch_executor = false;
     let effects = scene.run(custom_task("t1", "e1"));
-    assert_eq!(states(&effects), [("t1".to_owned(), TaskState::TaskDropped, Some(Reason::ExecutorTerminated))]);
+    assert_eq!(
+        states(&effects),
+        [("t1".to_owned(), TaskState::TaskDropped, Some(Reason::ExecutorTerminated))]
+    );
     assert!(!effects.iter().any(|e| matches!(e, Effect::Launch(_))));
 }
 
@@ -208,7 +250,10 @@ fn an_executor_the_master_does_not_know_of_is_shut_down() {
     let mut scene = Scene::registered();
     scene.running_custom_task("t1", "e1", 1);
     let effects = scene.run(custom_task("t2", "e1"));
-    assert_eq!(states(&effects), [("t2".to_owned(), TaskState::TaskDropped, Some(Reason::ExecutorTerminated))]);
+    assert_eq!(
+        states(&effects),
+        [("t2".to_owned(), TaskState::TaskDropped, Some(Reason::ExecutorTerminated))]
+    );
     assert_eq!(kinds(&effects), [Event::Shutdown]);
 }
 
@@ -222,15 +267,20 @@ fn a_task_for_an_executor_that_is_ending_is_dropped() {
     }));
     scene.launch_executor = false;
     let effects = scene.run(custom_task("t2", "e1"));
-    assert_eq!(states(&effects), [("t2".to_owned(), TaskState::TaskDropped, Some(Reason::ExecutorTerminated))]);
+    assert_eq!(
+        states(&effects),
+        [("t2".to_owned(), TaskState::TaskDropped, Some(Reason::ExecutorTerminated))]
+    );
 }
 
 #[test]
 fn the_master_hears_that_an_executor_did_not_start_when_its_launch_failed() {
     let mut scene = Scene::registered();
     let container = launched(&scene.run(custom_task("t1", "e1")));
-    let effects =
-        scene.say(Command::ContainerLaunched { container, result: Err("Failed to launch container: no".to_owned()) });
+    let effects = scene.say(Command::ContainerLaunched {
+        container,
+        result: Err("Failed to launch container: no".to_owned()),
+    });
     let expected = ("t1".to_owned(), TaskState::TaskFailed, Some(Reason::ContainerLaunchFailed));
     assert_eq!(states(&effects), [expected]);
     assert!(to_master(&effects).iter().any(|m| matches!(m, Message::ExecutorExited(_))));
@@ -243,9 +293,10 @@ fn an_executor_that_does_not_register_in_time_is_destroyed_and_its_task_failed()
     let container = launched(&scene.run(command_task("t1")));
     scene.say(Command::ContainerLaunched { container: container.clone(), result: Ok(()) });
     assert!(scene.pass(Duration::from_secs(59)).is_empty());
-    assert_eq!(destroyed(&scene.pass(Duration::from_secs(1))), [container.clone()]);
+    assert_eq!(destroyed(&scene.pass(Duration::from_secs(1))), std::slice::from_ref(&container));
     let effects = scene.ended(&container, mezzo_agent_core::Termination::default());
-    let expected = ("t1".to_owned(), TaskState::TaskFailed, Some(Reason::ExecutorRegistrationTimeout));
+    let expected =
+        ("t1".to_owned(), TaskState::TaskFailed, Some(Reason::ExecutorRegistrationTimeout));
     assert_eq!(states(&effects), [expected]);
 }
 
@@ -256,7 +307,11 @@ fn an_executor_that_dies_before_it_registers_fails_its_task() {
     let effects = scene.ended(&container, mezzo_agent_core::Termination::default());
     let expected = ("t1".to_owned(), TaskState::TaskFailed, Some(Reason::ExecutorTerminated));
     assert_eq!(states(&effects), [expected]);
-    assert_eq!(scene.agent.next_deadline(), Some(scene.at + Duration::from_secs(10)), "only the retry is left");
+    assert_eq!(
+        scene.agent.next_deadline(),
+        Some(scene.at + Duration::from_secs(10)),
+        "only the retry is left"
+    );
 }
 
 #[test]
@@ -289,7 +344,8 @@ fn ids_that_would_leave_the_work_directory_are_not_launched() {
 fn hooks_see_a_task_before_it_is_launched_and_may_change_its_labels() {
     let mut scene = Scene::with(Settings { decorate_tasks: true, ..settings() });
     let effects = scene.run(command_task("t1"));
-    let Some(Effect::DecorateTasks { token, .. }) = effects.iter().find(|e| matches!(e, Effect::DecorateTasks { .. }))
+    let Some(Effect::DecorateTasks { token, .. }) =
+        effects.iter().find(|e| matches!(e, Effect::DecorateTasks { .. }))
     else {
         panic!("no hook was asked: {effects:?}");
     };
@@ -317,10 +373,16 @@ fn delivery_waits_for_an_executor_whose_connection_broke() {
 fn an_unknown_executor_is_refused() {
     let mut scene = Scene::registered();
     let effects = scene.subscribe(9, "nobody");
-    assert!(matches!(effects.as_slice(), [Effect::CloseExecutor { session: 9, refusal: Some(_) }]), "{effects:?}");
+    assert!(
+        matches!(effects.as_slice(), [Effect::CloseExecutor { session: 9, refusal: Some(_) }]),
+        "{effects:?}"
+    );
     scene.running_custom_task("t1", "e1", 1);
     let effects = scene.subscribe(9, "nobody");
-    assert!(matches!(effects.as_slice(), [Effect::CloseExecutor { session: 9, refusal: Some(_) }]), "{effects:?}");
+    assert!(
+        matches!(effects.as_slice(), [Effect::CloseExecutor { session: 9, refusal: Some(_) }]),
+        "{effects:?}"
+    );
 }
 
 #[test]
@@ -328,11 +390,17 @@ fn an_executor_that_subscribes_again_replaces_its_old_connection() {
     let mut scene = Scene::registered();
     scene.running_custom_task("t1", "e1", 1);
     let effects = scene.subscribe(2, "e1");
-    assert!(effects.iter().any(|e| matches!(e, Effect::CloseExecutor { session: 1, refusal: None })));
+    assert!(
+        effects.iter().any(|e| matches!(e, Effect::CloseExecutor { session: 1, refusal: None }))
+    );
     // What the old one still says does not count, and its end is not that of the new one.
     assert!(scene.update(1, "e1", status("t1", TaskState::TaskRunning, 1)).is_empty());
     scene.say(Command::ExecutorLeft { session: 1 });
-    assert_eq!(sent(&scene.update(2, "e1", status("t1", TaskState::TaskRunning, 2))).len(), 0, "the task was lost");
+    assert_eq!(
+        sent(&scene.update(2, "e1", status("t1", TaskState::TaskRunning, 2))).len(),
+        0,
+        "the task was lost"
+    );
 }
 
 #[test]
@@ -340,7 +408,8 @@ fn a_custom_executor_keeps_its_grace_and_its_name() {
     let mut scene = Scene::registered();
     let mut task = custom_task("t1", "e1");
     let grace = v1::DurationInfo { nanoseconds: 7_000_000_000 };
-    task.executor = Some(v1::ExecutorInfo { shutdown_grace_period: Some(grace), ..executor_info("e1") });
+    task.executor =
+        Some(v1::ExecutorInfo { shutdown_grace_period: Some(grace), ..executor_info("e1") });
     let container = launched(&scene.run(task));
     scene.subscribe(1, "e1");
     scene.shut_down_framework();

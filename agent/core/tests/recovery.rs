@@ -1,12 +1,18 @@
 //! Masters come and go, and so does the agent itself.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failing test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failing test may panic"
+)]
 
 mod scene;
 
 use std::time::Duration;
 
 use mezzo_agent_core::{
-    Checkpoint, Command, Effect, ExecutorCall, Phase, Recovered, RecoveredFramework, RecoveredRun, Termination,
+    Checkpoint, Command, Effect, ExecutorCall, Phase, Recovered, RecoveredFramework, RecoveredRun,
+    Termination,
 };
 use mezzo_model::{AgentId, ContainerId, ExecutorId};
 use mezzo_proto::state::v1::RunRecord;
@@ -17,13 +23,16 @@ use mezzo_proto::v1::link::{ReconcileTask, Reregister};
 use mezzo_proto::v1::task_status::Reason;
 use mezzo_proto::v1::{self, TaskState};
 use scene::{
-    AGENT, Scene, checkpoints, command_task, custom_task, destroyed, journal, kinds, sent, states, status, to_master, uuid,
+    AGENT, Scene, checkpoints, command_task, custom_task, destroyed, journal, kinds, sent, states,
+    status, to_master, uuid,
 };
 
 const RUNNING: TaskState = TaskState::TaskRunning;
 
 /// Runs a scene, kills the agent and gives what it left on disk.
-fn left_behind(play: impl FnOnce(&mut Scene) -> (ExecutorId, ContainerId, Vec<Effect>)) -> Recovered {
+fn left_behind(
+    play: impl FnOnce(&mut Scene) -> (ExecutorId, ContainerId, Vec<Effect>),
+) -> Recovered {
     let mut scene = Scene::registered();
     let (executor, container, effects) = play(&mut scene);
     let run = RecoveredRun { executor, container, records: journal(&effects) };
@@ -58,13 +67,16 @@ fn a_new_agent_asks_for_an_id_and_writes_it_down() {
     let effects = scene.say(Command::LinkUp);
     assert!(matches!(to_master(&effects).as_slice(), [Message::Register(_)]));
     let effects = scene.registered_with(Vec::new());
-    assert!(matches!(checkpoints(&effects).as_slice(), [Checkpoint::Agent(info)] if info.id.as_ref().unwrap().value == AGENT));
+    assert!(
+        matches!(checkpoints(&effects).as_slice(), [Checkpoint::Agent(info)] if info.id.as_ref().unwrap().value == AGENT)
+    );
     assert_eq!(scene.agent.phase(), Phase::Running);
 }
 
 #[test]
 fn an_agent_that_is_called_by_another_id_stops() {
-    let (mut scene, _) = Scene::recovering(Recovered { id: Some(AgentId::new("m-S7")), ..Recovered::default() });
+    let (mut scene, _) =
+        Scene::recovering(Recovered { id: Some(AgentId::new("m-S7")), ..Recovered::default() });
     scene.say(Command::ContainersRecovered);
     scene.say(Command::LinkUp);
     let effects = scene.registered_with(Vec::new());
@@ -82,7 +94,8 @@ fn an_agent_tells_a_new_master_everything_it_has() {
     let message = reregister(&scene.say(Command::LinkUp));
     assert_eq!(message.agent_info.id.unwrap().value, AGENT);
     assert_eq!(message.frameworks.len(), 1);
-    let executors: Vec<_> = message.executors.iter().map(|e| e.executor_id.value.as_str()).collect();
+    let executors: Vec<_> =
+        message.executors.iter().map(|e| e.executor_id.value.as_str()).collect();
     assert_eq!(executors, ["e1"], "those of command tasks are the agent's own affair");
     assert!(message.executors[0].framework_id.is_some());
     assert_eq!(message.tasks.len(), 3);
@@ -102,11 +115,14 @@ fn tasks_the_master_knows_and_the_agent_does_not_are_answered() {
         task_id: scene::task_id(task),
         partition_aware,
     };
-    let list = vec![ask("t1", "m-0001", true), ask("t8", "m-0001", true), ask("t9", "m-0009", false)];
+    let list =
+        vec![ask("t1", "m-0001", true), ask("t8", "m-0001", true), ask("t9", "m-0009", false)];
     let effects = scene.registered_with(list);
     let reason = Some(Reason::Reconciliation);
-    let expected =
-        [("t8".to_owned(), TaskState::TaskDropped, reason), ("t9".to_owned(), TaskState::TaskLost, reason)];
+    let expected = [
+        ("t8".to_owned(), TaskState::TaskDropped, reason),
+        ("t9".to_owned(), TaskState::TaskLost, reason),
+    ];
     assert_eq!(states(&effects), expected);
     // Sent until acknowledged, like any other; a second registration does not make a second one.
     assert_eq!(sent(&scene.pass(Duration::from_secs(10))).len(), 2);
@@ -125,12 +141,16 @@ fn tasks_the_master_knows_and_the_agent_does_not_are_answered() {
 #[test]
 fn a_killed_agent_takes_its_executors_over_and_tells_what_was_not_acknowledged() {
     let (mut scene, effects) = Scene::recovering(with_running_task());
-    let Some(Effect::Recover(containers)) = effects.iter().find(|e| matches!(e, Effect::Recover(_))) else {
+    let Some(Effect::Recover(containers)) =
+        effects.iter().find(|e| matches!(e, Effect::Recover(_)))
+    else {
         panic!("no container is recovered: {effects:?}");
     };
     assert_eq!(containers.len(), 1);
     assert_eq!(containers[0].config.task_info.as_ref().unwrap().task_id.value, "t1");
-    assert!(!scene.say(Command::ContainersRecovered).iter().any(|e| matches!(e, Effect::ConnectMaster)));
+    assert!(
+        !scene.say(Command::ContainersRecovered).iter().any(|e| matches!(e, Effect::ConnectMaster))
+    );
     // The executor is back: no need to wait any longer.
     let effects = scene.subscribe(1, "t1");
     assert!(effects.iter().any(|e| matches!(e, Effect::ConnectMaster)));
@@ -167,13 +187,18 @@ fn an_acknowledged_update_is_not_told_again_after_a_restart() {
 fn updates_the_executor_could_not_deliver_come_with_its_subscription() {
     let (mut scene, _) = Scene::recovering(with_running_task());
     scene.say(Command::ContainersRecovered);
-    let unacknowledged_updates =
-        vec![call::Update { status: status("t1", RUNNING, 1) }, call::Update { status: status("t1", TaskState::TaskFinished, 2) }];
+    let unacknowledged_updates = vec![
+        call::Update { status: status("t1", RUNNING, 1) },
+        call::Update { status: status("t1", TaskState::TaskFinished, 2) },
+    ];
     let subscribe = call::Subscribe { unacknowledged_updates, ..call::Subscribe::default() };
     let effects = scene.executor(1, "t1", ExecutorCall::Subscribe(subscribe));
     scene.changed(&effects);
     scene.register();
-    assert_eq!(states(&scene.acknowledge("t1", &uuid(1))), [("t1".to_owned(), TaskState::TaskFinished, None)]);
+    assert_eq!(
+        states(&scene.acknowledge("t1", &uuid(1))),
+        [("t1".to_owned(), TaskState::TaskFinished, None)]
+    );
 }
 
 #[test]
@@ -186,7 +211,8 @@ fn an_executor_that_is_not_back_in_time_is_destroyed() {
     assert!(effects.iter().any(|e| matches!(e, Effect::ConnectMaster)));
     scene.ended(&container, Termination::default());
     scene.register();
-    let expected = ("t1".to_owned(), TaskState::TaskGone, Some(Reason::ExecutorReregistrationTimeout));
+    let expected =
+        ("t1".to_owned(), TaskState::TaskGone, Some(Reason::ExecutorReregistrationTimeout));
     assert_eq!(states(&scene.acknowledge("t1", &uuid(1))), [expected]);
 }
 
@@ -197,7 +223,10 @@ fn an_executor_that_died_while_the_agent_was_away_fails_its_tasks() {
     let (mut scene, _) = Scene::recovering(left);
     scene.ended(&container, Termination::default());
     let effects = scene.say(Command::ContainersRecovered);
-    assert!(effects.iter().any(|e| matches!(e, Effect::ConnectMaster)), "nobody is left to wait for");
+    assert!(
+        effects.iter().any(|e| matches!(e, Effect::ConnectMaster)),
+        "nobody is left to wait for"
+    );
     scene.register();
     let expected = ("t1".to_owned(), TaskState::TaskFailed, Some(Reason::ExecutorTerminated));
     assert_eq!(states(&scene.acknowledge("t1", &uuid(1))), [expected]);
@@ -214,7 +243,10 @@ fn a_task_that_was_on_its_way_when_the_agent_died_is_dropped() {
     let effects = scene.subscribe(1, "e1");
     scene.changed(&effects);
     let effects = scene.register();
-    assert_eq!(states(&effects), [("t1".to_owned(), TaskState::TaskDropped, Some(Reason::AgentRestarted))]);
+    assert_eq!(
+        states(&effects),
+        [("t1".to_owned(), TaskState::TaskDropped, Some(Reason::AgentRestarted))]
+    );
 }
 
 #[test]
@@ -236,12 +268,16 @@ fn a_task_the_executor_has_but_never_told_of_lives_on() {
 
 #[test]
 fn after_a_reboot_every_task_is_gone_and_no_container_is_taken_over() {
-    let (mut scene, effects) = Scene::recovering(Recovered { rebooted: true, ..with_running_task() });
+    let (mut scene, effects) =
+        Scene::recovering(Recovered { rebooted: true, ..with_running_task() });
     assert!(matches!(effects.last(), Some(Effect::Recover(containers)) if containers.is_empty()));
     scene.say(Command::ContainersRecovered);
     scene.register();
     let effects = scene.acknowledge("t1", &uuid(1));
-    assert_eq!(states(&effects), [("t1".to_owned(), TaskState::TaskGone, Some(Reason::AgentRestarted))]);
+    assert_eq!(
+        states(&effects),
+        [("t1".to_owned(), TaskState::TaskGone, Some(Reason::AgentRestarted))]
+    );
 }
 
 #[test]
@@ -252,11 +288,13 @@ fn a_journal_that_cannot_be_read_costs_only_its_own_container() {
         container: ContainerId::new("c9"),
         records: vec![RunRecord { record: None }],
     };
-    let empty = RecoveredRun { container: ContainerId::new("c8"), records: Vec::new(), ..broken.clone() };
+    let empty =
+        RecoveredRun { container: ContainerId::new("c8"), records: Vec::new(), ..broken.clone() };
     left.frameworks[0].runs.extend([broken, empty]);
     let (scene, effects) = Scene::recovering(left);
     assert_eq!(effects.iter().filter(|e| matches!(e, Effect::Note(_))).count(), 2);
-    let removed = checkpoints(&effects).into_iter().filter(|c| matches!(c, Checkpoint::RemoveRun { .. }));
+    let removed =
+        checkpoints(&effects).into_iter().filter(|c| matches!(c, Checkpoint::RemoveRun { .. }));
     assert_eq!(removed.count(), 2);
     assert_eq!(scene.agent.get_executors().executors.len(), 1);
 }
@@ -267,7 +305,7 @@ fn cleanup_ends_everything_and_stops() {
     let container = left.frameworks[0].runs[0].container.clone();
     let (mut scene, _) = Scene::recovering(Recovered { cleanup: true, ..left });
     let effects = scene.say(Command::ContainersRecovered);
-    assert_eq!(destroyed(&effects), [container.clone()]);
+    assert_eq!(destroyed(&effects), std::slice::from_ref(&container));
     let effects = scene.ended(&container, Termination::default());
     assert!(effects.iter().any(|e| matches!(e, Effect::Exit { failure: false, .. })));
 }

@@ -1,5 +1,10 @@
 //! Status updates: taken once, written down, told until they are acknowledged.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a failing test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a failing test may panic"
+)]
 
 mod scene;
 
@@ -11,7 +16,8 @@ use mezzo_proto::v1::link::{UpdateFramework, from_master};
 use mezzo_proto::v1::task_status::{Reason, Source};
 use mezzo_proto::v1::{self, TaskState, TaskStatus};
 use scene::{
-    Scene, command_task, custom_task, destroyed, events, journal, kinds, sent, settings, states, status, uuid,
+    Scene, command_task, custom_task, destroyed, events, journal, kinds, sent, settings, states,
+    status, uuid,
 };
 
 const RUNNING: TaskState = TaskState::TaskRunning;
@@ -49,7 +55,11 @@ fn data_and_message_of_an_update_pass_untouched_and_are_not_kept() {
     let mut scene = Scene::registered();
     scene.running_command_task("t1", 1);
     let data = Some(bytes::Bytes::from_static(b"result"));
-    let with_data = TaskStatus { data: data.clone(), message: Some("hm".to_owned()), ..status("t1", RUNNING, 1) };
+    let with_data = TaskStatus {
+        data: data.clone(),
+        message: Some("hm".to_owned()),
+        ..status("t1", RUNNING, 1)
+    };
     assert_eq!(sent(&scene.update(1, "t1", with_data))[0].status.data, data);
     assert!(scene.agent.get_tasks().launched_tasks[0].statuses[0].data.is_none());
 }
@@ -125,8 +135,10 @@ fn a_framework_that_subscribes_again_gets_all_heads_at_once() {
     let mut scene = Scene::registered();
     scene.running_command_task("t1", 1);
     scene.update(1, "t1", status("t1", RUNNING, 1));
-    let framework_info = v1::FrameworkInfo { name: "renamed".to_owned(), ..scene.framework.clone() };
-    let effects = scene.master(from_master::Message::UpdateFramework(UpdateFramework { framework_info }));
+    let framework_info =
+        v1::FrameworkInfo { name: "renamed".to_owned(), ..scene.framework.clone() };
+    let effects =
+        scene.master(from_master::Message::UpdateFramework(UpdateFramework { framework_info }));
     assert_eq!(sent(&effects).len(), 1);
     assert_eq!(scene.agent.get_frameworks().frameworks[0].framework_info.name, "renamed");
 }
@@ -172,10 +184,16 @@ fn what_a_task_held_is_taken_from_the_container_before_its_end_is_told() {
     scene.running_command_task("t1", 1);
     let effects = scene.update(1, "t1", status("t1", FINISHED, 1));
     assert!(sent(&effects).is_empty() && kinds(&effects).is_empty());
-    let Some(Effect::Update { requests, .. }) = effects.iter().find(|e| matches!(e, Effect::Update { .. })) else {
+    let Some(Effect::Update { requests, .. }) =
+        effects.iter().find(|e| matches!(e, Effect::Update { .. }))
+    else {
         panic!("the container was not changed");
     };
-    let cpus: f64 = requests.iter().filter(|r| r.name == "cpus").map(|r| r.scalar.as_ref().unwrap().value).sum();
+    let cpus: f64 = requests
+        .iter()
+        .filter(|r| r.name == "cpus")
+        .map(|r| r.scalar.as_ref().unwrap().value)
+        .sum();
     assert_eq!(cpus, 0.1);
     let effects = scene.changed(&effects);
     assert_eq!(kinds(&effects), [Event::Acknowledged]);
@@ -187,12 +205,17 @@ fn when_the_container_cannot_be_changed_the_end_is_told_all_the_same() {
     let mut scene = Scene::registered();
     let container = scene.running_custom_task("t1", "e1", 1);
     let effects = scene.update(1, "e1", status("t1", FINISHED, 1));
-    let Some(Effect::Update { token, .. }) = effects.iter().find(|e| matches!(e, Effect::Update { .. })) else {
+    let Some(Effect::Update { token, .. }) =
+        effects.iter().find(|e| matches!(e, Effect::Update { .. }))
+    else {
         panic!("the container was not changed");
     };
     let result = Err("no".to_owned());
-    let effects =
-        scene.say(Command::ContainerUpdated { container: container.clone(), token: *token, result });
+    let effects = scene.say(Command::ContainerUpdated {
+        container: container.clone(),
+        token: *token,
+        result,
+    });
     assert_eq!(destroyed(&effects), [container]);
     assert_eq!(states(&effects), [("t1".to_owned(), FINISHED, None)]);
 }
@@ -230,7 +253,10 @@ fn updates_that_make_no_sense_are_dropped() {
 fn an_executor_that_says_staging_is_shut_down() {
     let mut scene = Scene::registered();
     scene.running_custom_task("t1", "e1", 1);
-    assert_eq!(kinds(&scene.update(1, "e1", status("t1", TaskState::TaskStaging, 1))), [Event::Shutdown]);
+    assert_eq!(
+        kinds(&scene.update(1, "e1", status("t1", TaskState::TaskStaging, 1))),
+        [Event::Shutdown]
+    );
 }
 
 #[test]
@@ -248,7 +274,8 @@ fn equal_states_replace_each_other_in_the_history_of_a_task() {
     let mut scene = Scene::registered();
     scene.running_command_task("t1", 1);
     for number in 1..=3 {
-        let healthy = TaskStatus { healthy: Some(number % 2 == 0), ..status("t1", RUNNING, number) };
+        let healthy =
+            TaskStatus { healthy: Some(number % 2 == 0), ..status("t1", RUNNING, number) };
         scene.update(1, "t1", healthy);
     }
     let task = scene.agent.get_tasks().launched_tasks.remove(0);
@@ -273,7 +300,9 @@ fn hooks_see_every_update_and_it_goes_on_after_them() {
     let mut scene = Scene::with(Settings { decorate_statuses: true, ..settings() });
     scene.running_command_task("t1", 1);
     let effects = scene.update(1, "t1", status("t1", RUNNING, 1));
-    let Some(Effect::DecorateStatus(update)) = effects.iter().find(|e| matches!(e, Effect::DecorateStatus(_))) else {
+    let Some(Effect::DecorateStatus(update)) =
+        effects.iter().find(|e| matches!(e, Effect::DecorateStatus(_)))
+    else {
         panic!("no hook was asked: {effects:?}");
     };
     assert!(sent(&effects).is_empty());

@@ -21,20 +21,30 @@ impl Facade {
         let (layout, own) = (self.layout.clone(), self.agent.borrow().clone());
         blocking(move || {
             let place = Place::find(&layout, own.as_ref(), &path)?;
-            let entries = place.open(&path)?.list(&place.inside).map_err(|error| refused(&path, &error))?;
+            let entries =
+                place.open(&path)?.list(&place.inside).map_err(|error| refused(&path, &error))?;
             let base = path.trim_end_matches('/');
-            Ok(ListFiles { file_infos: entries.into_iter().map(|entry| describe(base, entry)).collect() })
+            Ok(ListFiles {
+                file_infos: entries.into_iter().map(|entry| describe(base, entry)).collect(),
+            })
         })
         .await
     }
 
-    pub(crate) async fn read_file(&self, path: String, offset: u64, length: Option<u64>) -> Result<ReadFile, Failure> {
+    pub(crate) async fn read_file(
+        &self,
+        path: String,
+        offset: u64,
+        length: Option<u64>,
+    ) -> Result<ReadFile, Failure> {
         let (layout, own) = (self.layout.clone(), self.agent.borrow().clone());
         blocking(move || {
             let place = Place::find(&layout, own.as_ref(), &path)?;
             let length = length.and_then(|l| usize::try_from(l).ok()).map_or(MOST, |l| l.min(MOST));
-            let chunk =
-                place.open(&path)?.read_at(&place.inside, offset, length).map_err(|error| refused(&path, &error))?;
+            let chunk = place
+                .open(&path)?
+                .read_at(&place.inside, offset, length)
+                .map_err(|error| refused(&path, &error))?;
             Ok(ReadFile { size: chunk.size, data: Bytes::from(chunk.data) })
         })
         .await
@@ -66,7 +76,9 @@ impl Place {
             let id = AgentId::parse(parts.next().ok_or_else(invalid)?).map_err(|_| invalid())?;
             agent = Some(id.as_str().to_owned());
         }
-        let mut expect = |word: &str| parts.next().filter(|part| *part == word).and_then(|_| parts.next()).ok_or_else(invalid);
+        let mut expect = |word: &str| {
+            parts.next().filter(|part| *part == word).and_then(|_| parts.next()).ok_or_else(invalid)
+        };
         let framework = FrameworkId::parse(expect("frameworks")?).map_err(|_| invalid())?;
         let executor = ExecutorId::parse(expect("executors")?).map_err(|_| invalid())?;
         let run = ContainerId::parse(expect("runs")?).map_err(|_| invalid())?;
@@ -95,8 +107,12 @@ fn latest(runs: &Path) -> Option<String> {
 fn refused(path: &str, error: &SandboxError) -> Failure {
     match error {
         SandboxError::NotFound { .. } => Failure::not_found("file", path),
-        SandboxError::Escapes { .. } => Failure::new(ErrorCode::PermissionDenied, format!("path {path:?}: {error}")),
-        SandboxError::WrongKind { .. } => Failure::new(ErrorCode::FailedPrecondition, format!("path {path:?}: {error}")),
+        SandboxError::Escapes { .. } => {
+            Failure::new(ErrorCode::PermissionDenied, format!("path {path:?}: {error}"))
+        }
+        SandboxError::WrongKind { .. } => {
+            Failure::new(ErrorCode::FailedPrecondition, format!("path {path:?}: {error}"))
+        }
         SandboxError::Io { source, .. } => {
             Failure::new(ErrorCode::Internal, format!("path {path:?}: {error}: {source}"))
         }
@@ -104,8 +120,10 @@ fn refused(path: &str, error: &SandboxError) -> Failure {
 }
 
 fn describe(base: &str, entry: Entry) -> FileInfo {
-    let nanoseconds =
-        entry.modified_secs.saturating_mul(1_000_000_000).saturating_add(i64::from(entry.modified_nanos));
+    let nanoseconds = entry
+        .modified_secs
+        .saturating_mul(1_000_000_000)
+        .saturating_add(i64::from(entry.modified_nanos));
     FileInfo {
         path: format!("{base}/{}", entry.name),
         nlink: i32::try_from(entry.links).ok(),
@@ -157,7 +175,8 @@ mod tests {
     #[test]
     fn a_sandbox_is_read_by_each_of_its_names() {
         let (dir, layout, id) = world();
-        let real = format!("{}/agents/a1/frameworks/f1/executors/e1/runs/c1/stdout", dir.path().display());
+        let real =
+            format!("{}/agents/a1/frameworks/f1/executors/e1/runs/c1/stdout", dir.path().display());
         for path in [
             "/frameworks/f1/executors/e1/runs/latest/stdout",
             "frameworks/f1/executors/e1/runs/c1/stdout",
@@ -177,10 +196,18 @@ mod tests {
             read(&layout, &id, &format!("{base}/../../../../../../../secret")),
             Err(ErrorCode::PermissionDenied)
         );
-        for path in ["/etc/passwd", "", "/frameworks/../x", "/frameworks/f1/executors/../runs/latest/stdout"] {
+        for path in [
+            "/etc/passwd",
+            "",
+            "/frameworks/../x",
+            "/frameworks/f1/executors/../runs/latest/stdout",
+        ] {
             assert_eq!(read(&layout, &id, path), Err(ErrorCode::InvalidArgument), "{path}");
         }
-        assert_eq!(read(&layout, &id, "/frameworks/f1/executors/e2/runs/latest/stdout"), Err(ErrorCode::NotFound));
+        assert_eq!(
+            read(&layout, &id, "/frameworks/f1/executors/e2/runs/latest/stdout"),
+            Err(ErrorCode::NotFound)
+        );
         assert_eq!(read(&layout, &id, &format!("{base}/nothing")), Err(ErrorCode::NotFound));
     }
 }

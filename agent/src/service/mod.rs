@@ -37,7 +37,10 @@ pub(crate) struct Facade {
 }
 
 impl Facade {
-    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Agent) -> T + Send + 'static) -> Result<T, Failure> {
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Agent) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
         let answer = self.actor.look(look).await;
         answer.ok_or_else(|| Failure::new(ErrorCode::Unavailable, "the agent is stopping"))
     }

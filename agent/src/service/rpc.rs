@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use mezzo_proto::v1::agent::agent_service_server::AgentService;
 use mezzo_proto::v1::agent::call::{
-    AddResourceProviderConfig, AttachContainerInput, AttachContainerOutput, GetContainers, GetMetrics,
-    KillContainer, LaunchContainer, LaunchNestedContainerSession, ListFiles, MarkResourceProviderGone, PruneImages,
-    ReadFile, RemoveContainer, RemoveResourceProviderConfig, SetLoggingLevel, UpdateResourceProviderConfig,
-    WaitContainer,
+    AddResourceProviderConfig, AttachContainerInput, AttachContainerOutput, GetContainers,
+    GetMetrics, KillContainer, LaunchContainer, LaunchNestedContainerSession, ListFiles,
+    MarkResourceProviderGone, PruneImages, ReadFile, RemoveContainer, RemoveResourceProviderConfig,
+    SetLoggingLevel, UpdateResourceProviderConfig, WaitContainer,
 };
 use mezzo_proto::v1::agent::{ProcessIo, response};
 use mezzo_proto::v1::{Flag, GetModulesResponse, Metric, VersionInfo};
@@ -52,12 +52,17 @@ impl AgentService for Operators {
     }
 
     async fn get_flags(&self, _request: Request<()>) -> Answer<response::GetFlags> {
-        let flags = self.0.flags.iter().map(|(name, value)| Flag { name: name.clone(), value: Some(value.clone()) });
+        let flags = self
+            .0
+            .flags
+            .iter()
+            .map(|(name, value)| Flag { name: name.clone(), value: Some(value.clone()) });
         Ok(Response::new(response::GetFlags { flags: flags.collect() }))
     }
 
     async fn get_version(&self, _request: Request<()>) -> Answer<response::GetVersion> {
-        let version_info = VersionInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..VersionInfo::default() };
+        let version_info =
+            VersionInfo { version: env!("CARGO_PKG_VERSION").to_owned(), ..VersionInfo::default() };
         Ok(Response::new(response::GetVersion { version_info }))
     }
 
@@ -80,7 +85,10 @@ impl AgentService for Operators {
         answer.map(Response::new).map_err(Failure::into_status)
     }
 
-    async fn get_containers(&self, _request: Request<GetContainers>) -> Answer<response::GetContainers> {
+    async fn get_containers(
+        &self,
+        _request: Request<GetContainers>,
+    ) -> Answer<response::GetContainers> {
         self.0.get_containers().await.map(Response::new).map_err(Failure::into_status)
     }
 
@@ -106,7 +114,11 @@ impl AgentService for Operators {
 
     async fn read_file(&self, request: Request<ReadFile>) -> Answer<response::ReadFile> {
         let ReadFile { path, offset, length } = request.into_inner();
-        self.0.read_file(path, offset, length).await.map(Response::new).map_err(Failure::into_status)
+        self.0
+            .read_file(path, offset, length)
+            .await
+            .map(Response::new)
+            .map_err(Failure::into_status)
     }
 
     type LaunchNestedContainerSessionStream = ProcessStream;

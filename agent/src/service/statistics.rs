@@ -47,7 +47,11 @@ impl Facade {
     pub(crate) async fn statistics_json(&self) -> Result<Value, Failure> {
         self.pace.turn().await;
         let list = self.seen(false).await?;
-        Ok(list.into_iter().filter(|seen| seen.statistics.is_some()).map(|seen| Value::Object(describe(&seen))).collect())
+        Ok(list
+            .into_iter()
+            .filter(|seen| seen.statistics.is_some())
+            .map(|seen| Value::Object(describe(&seen)))
+            .collect())
     }
 
     /// The JSON of `/containers`.

@@ -67,7 +67,10 @@ pub(crate) fn read(path: &Path) -> io::Result<Read> {
 fn parse(content: &Bytes) -> (Read, usize) {
     let mut read = Read::default();
     if !content.starts_with(HEADER) {
-        read.damage = Some(if content.is_empty() { "it is empty" } else { "it is no journal of this version" }.to_owned());
+        read.damage = Some(
+            if content.is_empty() { "it is empty" } else { "it is no journal of this version" }
+                .to_owned(),
+        );
         return (read, 0);
     }
     let mut good = HEADER.len();
@@ -87,9 +90,15 @@ fn parse(content: &Bytes) -> (Read, usize) {
 }
 
 fn record(rest: &Bytes) -> Result<(RunRecord, usize), &'static str> {
-    let number = |at: usize| rest.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
-    let (Some(length), Some(sum)) = (number(0), number(4)) else { return Err("it ends in the middle of a record") };
-    let end = usize::try_from(length).ok().and_then(|l| l.checked_add(FRAME)).ok_or("a record has no proper length")?;
+    let number =
+        |at: usize| rest.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
+    let (Some(length), Some(sum)) = (number(0), number(4)) else {
+        return Err("it ends in the middle of a record");
+    };
+    let end = usize::try_from(length)
+        .ok()
+        .and_then(|l| l.checked_add(FRAME))
+        .ok_or("a record has no proper length")?;
     if end > rest.len() {
         return Err("it ends in the middle of a record");
     }

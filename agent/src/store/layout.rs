@@ -51,8 +51,14 @@ impl Layout {
     }
 
     /// The sandboxes of the runs of an executor.
-    pub(crate) fn sandboxes(&self, agent: &str, framework: &FrameworkId, executor: &ExecutorId) -> PathBuf {
-        let framework = self.work_dir.join("agents").join(agent).join("frameworks").join(framework.as_str());
+    pub(crate) fn sandboxes(
+        &self,
+        agent: &str,
+        framework: &FrameworkId,
+        executor: &ExecutorId,
+    ) -> PathBuf {
+        let framework =
+            self.work_dir.join("agents").join(agent).join("frameworks").join(framework.as_str());
         framework.join("executors").join(executor.as_str()).join("runs")
     }
 }

@@ -59,7 +59,10 @@ impl Lock {
             }
             Err(TryLockError::Error(source)) => return Err(failed(lock)(source)),
         }
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| write!(file, "{}", std::process::id()));
         written.map_err(failed(lock))?;
         Ok(Self { _file: file })
     }

@@ -51,7 +51,9 @@ pub(crate) fn recover(layout: &Layout, boot_id: &str) -> Result<Found, RecoverEr
     for (name, dir) in entries(&frameworks)? {
         let Ok(framework) = FrameworkId::parse(&name) else { continue };
         match decode::<FrameworkCheckpoint>(&dir.join(FRAMEWORK_INFO)) {
-            Ok(checkpoint) if checkpoint.info.id.as_ref().is_some_and(|id| id.value == framework.as_str()) => {
+            Ok(checkpoint)
+                if checkpoint.info.id.as_ref().is_some_and(|id| id.value == framework.as_str()) =>
+            {
                 let runs = runs(&framework, &dir.join("executors"))?;
                 found.recovered.frameworks.push(RecoveredFramework { info: checkpoint.info, runs });
             }
@@ -84,7 +86,11 @@ fn runs(framework: &FrameworkId, executors: &Path) -> Result<Vec<RecoveredRun>, 
             if let Some(damage) = read.damage {
                 tracing::warn!(%framework, %executor, %container, "the journal is damaged: {damage}");
             }
-            runs.push(RecoveredRun { executor: executor.clone(), container, records: read.records });
+            runs.push(RecoveredRun {
+                executor: executor.clone(),
+                container,
+                records: read.records,
+            });
         }
     }
     Ok(runs)
@@ -112,10 +118,10 @@ fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>, RecoverError> {
     let mut found = Vec::new();
     for entry in read {
         let entry = entry.map_err(failed)?;
-        if entry.file_type().map_err(failed)?.is_dir() {
-            if let Ok(name) = entry.file_name().into_string() {
-                found.push((name, entry.path()));
-            }
+        if entry.file_type().map_err(failed)?.is_dir()
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            found.push((name, entry.path()));
         }
     }
     found.sort();

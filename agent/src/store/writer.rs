@@ -47,7 +47,9 @@ impl Writer {
         match checkpoint {
             Checkpoint::Agent(info) => self.write_agent(&agent, &AgentCheckpoint { info: *info }),
             Checkpoint::Framework(info) => {
-                let Some(id) = info.id.as_ref().map(|id| id.value.as_str().into()) else { return Ok(()) };
+                let Some(id) = info.id.as_ref().map(|id| id.value.as_str().into()) else {
+                    return Ok(());
+                };
                 let path = self.layout.framework(&agent, &id).join(FRAMEWORK_INFO);
                 replace(&path, &FrameworkCheckpoint { info: *info }.encode_to_vec())
             }

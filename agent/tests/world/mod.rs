@@ -1,6 +1,11 @@
 //! A world for an agent: a master that does what a test says, executors that are a connection, containers in memory.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failing test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failing test may panic"
+)]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -56,7 +61,10 @@ struct Links(mpsc::Sender<Connected>);
 impl AgentLink for Links {
     type ConnectStream = ReceiverStream<Result<FromMaster, Status>>;
 
-    async fn connect(&self, request: Request<Streaming<FromAgent>>) -> Result<Response<Self::ConnectStream>, Status> {
+    async fn connect(
+        &self,
+        request: Request<Streaming<FromAgent>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
         let (answers, stream) = mpsc::channel(100);
         let connected = Connected { messages: request.into_inner(), answers };
         self.0.send(connected).await.map_err(|_| Status::unavailable("the test is over"))?;
@@ -78,7 +86,10 @@ impl Master {
             .descriptors(mezzo_proto::FILE_DESCRIPTOR_SET)
             .service(AgentLinkServer::new(Links(connected)));
         let token = shutdown.clone();
-        drop(mezzo_runtime::task::spawn("master", async move { server.serve(incoming, token).await }));
+        drop(mezzo_runtime::task::spawn(
+            "master",
+            async move { server.serve(incoming, token).await },
+        ));
         Self { address, agents, shutdown }
     }
 
@@ -108,7 +119,12 @@ impl Drop for Master {
 
 impl Connected {
     pub async fn next(&mut self) -> from_agent::Message {
-        soon("the agent says something", self.messages.message()).await.unwrap().unwrap().message.unwrap()
+        soon("the agent says something", self.messages.message())
+            .await
+            .unwrap()
+            .unwrap()
+            .message
+            .unwrap()
     }
 
     /// None when the agent has left.
@@ -256,9 +272,17 @@ impl Executor {
         Self::subscribe_with(address, id, call::Subscribe::default()).await.unwrap()
     }
 
-    pub async fn subscribe_with(address: SocketAddr, id: &str, subscribe: call::Subscribe) -> Result<Self, Status> {
+    pub async fn subscribe_with(
+        address: SocketAddr,
+        id: &str,
+        subscribe: call::Subscribe,
+    ) -> Result<Self, Status> {
         let (calls, stream) = mpsc::channel(10);
-        let first = Call { r#type: Some(call::Type::Subscribe.into()), subscribe: Some(subscribe), ..empty(id) };
+        let first = Call {
+            r#type: Some(call::Type::Subscribe.into()),
+            subscribe: Some(subscribe),
+            ..empty(id)
+        };
         calls.send(first).await.unwrap();
         let mut client = ExecutorServiceClient::new(connect(address).await);
         let events = client.connect(ReceiverStream::new(stream)).await?.into_inner();

@@ -14,7 +14,12 @@ use crate::turn::Turn;
 use crate::updates::{self, Verdict};
 
 /// A container runs, or could not be started.
-pub(crate) fn launched(agent: &mut Agent, turn: &mut Turn, container: &ContainerId, result: Result<(), String>) {
+pub(crate) fn launched(
+    agent: &mut Agent,
+    turn: &mut Turn,
+    container: &ContainerId,
+    result: Result<(), String>,
+) {
     match result {
         Ok(()) => {
             if agent.inside(container).is_none_or(|e| e.state == State::Terminated) {
@@ -59,7 +64,12 @@ pub(crate) fn updated(
 }
 
 /// A container has ended: so have its executor and all its tasks.
-pub(crate) fn ended(agent: &mut Agent, turn: &mut Turn, container: &ContainerId, termination: Termination) {
+pub(crate) fn ended(
+    agent: &mut Agent,
+    turn: &mut Turn,
+    container: &ContainerId,
+    termination: Termination,
+) {
     removal::cancel_deadline(agent, container);
     let Some((id, executor_id)) = agent.containers.get(container).cloned() else { return };
     let Some(executor) = agent.executor_mut(&id, &executor_id) else { return };
@@ -100,7 +110,10 @@ fn verdict(termination: &Termination, cause: Option<&Cause>) -> Verdict {
     let message = messages.into_iter().flatten().collect::<Vec<_>>().join("; ");
     Verdict {
         state: termination.state.or(cause.map(|c| c.state)).unwrap_or(TaskState::TaskFailed),
-        reason: termination.reason.or(cause.map(|c| c.reason)).unwrap_or(Reason::ExecutorTerminated),
+        reason: termination
+            .reason
+            .or(cause.map(|c| c.reason))
+            .unwrap_or(Reason::ExecutorTerminated),
         message: if message.is_empty() { "Executor terminated".to_owned() } else { message },
     }
 }

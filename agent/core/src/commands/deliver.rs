@@ -21,7 +21,8 @@ pub(crate) fn resize(agent: &mut Agent, turn: &mut Turn, container: &ContainerId
     if executor.state != State::Running || executor.change.is_some() {
         return;
     }
-    let asks = executor.batches.iter().any(|b| b.room == Room::Unknown) || !executor.waiting.is_empty();
+    let asks =
+        executor.batches.iter().any(|b| b.room == Room::Unknown) || !executor.waiting.is_empty();
     if executor.total_told {
         if asks {
             set_room(executor, Room::Unknown, Room::Made);
@@ -50,7 +51,12 @@ pub(crate) fn changed(agent: &mut Agent, turn: &mut Turn, container: &ContainerI
     resize(agent, turn, container);
 }
 
-fn proceed(agent: &mut Agent, turn: &mut Turn, container: &ContainerId, waiting: Vec<updates::Update>) {
+fn proceed(
+    agent: &mut Agent,
+    turn: &mut Turn,
+    container: &ContainerId,
+    waiting: Vec<updates::Update>,
+) {
     for update in waiting {
         updates::forward(agent, turn, update);
     }
@@ -69,7 +75,8 @@ fn set_room(executor: &mut Executor, from: Room, to: Room) {
 pub(crate) fn send(agent: &mut Agent, turn: &mut Turn, container: &ContainerId) {
     let Some(executor) = agent.in_container(container) else { return };
     let (State::Running, Some(session)) = (executor.state, executor.session) else { return };
-    while let Some(batch) = executor.batches.pop_front_if(|b| b.room == Room::Made) {
+    while executor.batches.front().is_some_and(|b| b.room == Room::Made) {
+        let Some(batch) = executor.batches.pop_front() else { return };
         let mut tasks = Vec::with_capacity(batch.tasks.len());
         for id in &batch.tasks {
             if let Some(task) = executor.tasks.get_mut(id) {
@@ -84,7 +91,7 @@ pub(crate) fn send(agent: &mut Agent, turn: &mut Turn, container: &ContainerId) 
                 launch_group: Some(group),
                 ..Event::default()
             };
-            turn.to_executor(Some(session), event);
+            turn.tell_executor(Some(session), event);
             continue;
         }
         for task in tasks {
@@ -93,7 +100,7 @@ pub(crate) fn send(agent: &mut Agent, turn: &mut Turn, container: &ContainerId) 
                 launch: Some(event::Launch { task }),
                 ..Event::default()
             };
-            turn.to_executor(Some(session), event);
+            turn.tell_executor(Some(session), event);
         }
     }
 }

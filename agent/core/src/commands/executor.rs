@@ -54,8 +54,11 @@ fn subscribe(
         return turn.push(Effect::CloseExecutor { session, refusal });
     };
     let (framework_info, ending) = (framework.info.clone(), framework.terminating);
-    let Some(executor) = framework.executors.get_mut(&executor_id).filter(|e| e.state != State::Terminated) else {
-        let refusal = Some(format!("framework {framework_id} has no executor {executor_id} on this agent"));
+    let Some(executor) =
+        framework.executors.get_mut(&executor_id).filter(|e| e.state != State::Terminated)
+    else {
+        let refusal =
+            Some(format!("framework {framework_id} has no executor {executor_id} on this agent"));
         return turn.push(Effect::CloseExecutor { session, refusal });
     };
     let container = executor.container.clone();
@@ -65,7 +68,7 @@ fn subscribe(
         turn.push(Effect::CloseExecutor { session: old, refusal: None });
     }
     agent.sessions.insert(session, (framework_id.clone(), executor_id.clone()));
-    turn.to_executor(
+    turn.tell_executor(
         Some(session),
         Event {
             r#type: Some(event::Type::Subscribed.into()),
@@ -73,13 +76,19 @@ fn subscribe(
                 executor_info: executor.info.clone(),
                 framework_info,
                 agent_info,
-                container_id: Some(v1::ContainerId { value: container.as_str().to_owned(), parent: None }),
+                container_id: Some(v1::ContainerId {
+                    value: container.as_str().to_owned(),
+                    parent: None,
+                }),
             }),
             ..Event::default()
         },
     );
     if ending || executor.state == State::Terminating {
-        turn.to_executor(Some(session), Event { r#type: Some(event::Type::Shutdown.into()), ..Event::default() });
+        turn.tell_executor(
+            Some(session),
+            Event { r#type: Some(event::Type::Shutdown.into()), ..Event::default() },
+        );
         return recovered::not_awaited(agent, turn, &container);
     }
     executor.state = State::Running;
@@ -109,7 +118,8 @@ fn resume(
     container: &ContainerId,
     subscribe: call::Subscribe,
 ) {
-    let mut known: BTreeSet<String> = subscribe.unacknowledged_tasks.into_iter().map(|t| t.task_id.value).collect();
+    let mut known: BTreeSet<String> =
+        subscribe.unacknowledged_tasks.into_iter().map(|t| t.task_id.value).collect();
     known.extend(subscribe.unacknowledged_updates.iter().map(|u| u.status.task_id.value.clone()));
     for update in subscribe.unacknowledged_updates {
         self::update(agent, turn, framework_id, executor_id, update);
@@ -134,34 +144,57 @@ fn resume(
     let Some(executor) = agent.in_container(container) else { return };
     let session = executor.session;
     for (task, policy) in std::mem::take(&mut executor.kills) {
-        turn.to_executor(session, kill_task::kill_event(&task, policy));
+        turn.tell_executor(session, kill_task::kill_event(&task, policy));
     }
     // Isolators that came up with the agent do not know what the container may use.
     deliver::resize(agent, turn, container);
     deliver::send(agent, turn, container);
 }
 
-fn update(agent: &mut Agent, turn: &mut Turn, framework: &FrameworkId, executor: &ExecutorId, update: call::Update) {
+fn update(
+    agent: &mut Agent,
+    turn: &mut Turn,
+    framework: &FrameworkId,
+    executor: &ExecutorId,
+    update: call::Update,
+) {
     let mut status = update.status;
     let own = agent.id.as_ref().map_or("", |id| id.as_str());
     let foreign = status.agent_id.as_ref().is_some_and(|id| id.value != own);
-    if foreign || !status.uuid.as_ref().is_some_and(|uuid| uuid.len() == 16) {
-        turn.note(format!("update of task {} from executor {executor} is not valid; dropped", status.task_id.value));
+    if foreign || status.uuid.as_ref().is_none_or(|uuid| uuid.len() != 16) {
+        turn.note(format!(
+            "update of task {} from executor {executor} is not valid; dropped",
+            status.task_id.value
+        ));
         return turn.measure(Measure::UpdateInvalid);
     }
-    let Some(container) = agent.executor(framework, executor).map(|e| e.container.clone()) else { return };
+    let Some(container) = agent.executor(framework, executor).map(|e| e.container.clone()) else {
+        return;
+    };
     if status.state() == TaskState::TaskStaging {
-        turn.note(format!("executor {executor} says TASK_STAGING, which only an agent may; it is shut down"));
+        turn.note(format!(
+            "executor {executor} says TASK_STAGING, which only an agent may; it is shut down"
+        ));
         return removal::shut_down_executor(agent, turn, &container, None);
     }
     status.agent_id.get_or_insert_with(|| v1::AgentId { value: own.to_owned() });
     status.timestamp.get_or_insert(turn.now.wall);
     status.source = Some(Source::Executor.into());
-    updates::receive(agent, turn, Update { framework: framework.clone(), status, from: Some(container) });
+    updates::receive(
+        agent,
+        turn,
+        Update { framework: framework.clone(), status, from: Some(container) },
+    );
 }
 
-fn message(agent: &Agent, turn: &mut Turn, framework: &FrameworkId, executor: &ExecutorId, data: Bytes) {
-    turn.to_master(
+fn message(
+    agent: &Agent,
+    turn: &mut Turn,
+    framework: &FrameworkId,
+    executor: &ExecutorId,
+    data: Bytes,
+) {
+    turn.tell_master(
         agent,
         from_agent::Message::ExecutorMessage(ExecutorMessage {
             framework_id: v1::FrameworkId { value: framework.as_str().to_owned() },
@@ -174,9 +207,9 @@ fn message(agent: &Agent, turn: &mut Turn, framework: &FrameworkId, executor: &E
 /// The connection is gone. The executor may come back; its container ends if it is gone for good.
 pub(crate) fn left(agent: &mut Agent, session: u64) {
     let Some((framework, executor)) = agent.sessions.remove(&session) else { return };
-    if let Some(executor) = agent.executor_mut(&framework, &executor) {
-        if executor.session == Some(session) {
-            executor.session = None;
-        }
+    if let Some(executor) = agent.executor_mut(&framework, &executor)
+        && executor.session == Some(session)
+    {
+        executor.session = None;
     }
 }

@@ -12,7 +12,10 @@ use crate::turn::Turn;
 pub(crate) fn apply(agent: &mut Agent, turn: &mut Turn, message: FrameworkMessage) {
     let framework = FrameworkId::new(&message.framework_id.value);
     let executor = ExecutorId::new(&message.executor_id.value);
-    let session = agent.executor(&framework, &executor).filter(|e| e.state == State::Running).and_then(|e| e.session);
+    let session = agent
+        .executor(&framework, &executor)
+        .filter(|e| e.state == State::Running)
+        .and_then(|e| e.session);
     if session.is_none() {
         return turn.note(format!(
             "message for executor {executor} of framework {framework}, which is not connected; dropped"
@@ -23,5 +26,5 @@ pub(crate) fn apply(agent: &mut Agent, turn: &mut Turn, message: FrameworkMessag
         message: Some(event::Message { data: message.data }),
         ..Event::default()
     };
-    turn.to_executor(session, event);
+    turn.tell_executor(session, event);
 }

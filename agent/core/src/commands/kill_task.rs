@@ -18,7 +18,8 @@ pub(crate) fn apply(agent: &mut Agent, turn: &mut Turn, message: KillTask) {
     let id = FrameworkId::new(&message.framework_id.value);
     let task = TaskId::new(&message.task_id.value);
     let Some(framework) = agent.frameworks.get(&id) else {
-        return turn.note(format!("task {task} of framework {id}, which is not here, cannot be killed"));
+        return turn
+            .note(format!("task {task} of framework {id}, which is not here, cannot be killed"));
     };
     if framework.terminating {
         return;
@@ -51,7 +52,7 @@ pub(crate) fn apply(agent: &mut Agent, turn: &mut Turn, message: KillTask) {
                 executor.kills.insert(task, message.kill_policy);
                 return;
             };
-            turn.to_executor(Some(session), kill_event(&task, message.kill_policy));
+            turn.tell_executor(Some(session), kill_event(&task, message.kill_policy));
         }
         Some(Place::Terminated) | None => {}
     }
@@ -64,7 +65,11 @@ pub(crate) fn kill_event(task: &TaskId, kill_policy: Option<KillPolicy>) -> Even
 }
 
 fn verdict(message: &str) -> Verdict {
-    Verdict { state: TaskState::TaskKilled, reason: Reason::TaskKilledDuringLaunch, message: message.to_owned() }
+    Verdict {
+        state: TaskState::TaskKilled,
+        reason: Reason::TaskKilledDuringLaunch,
+        message: message.to_owned(),
+    }
 }
 
 /// Kills a task, and its group, that waits for the hooks.
@@ -76,18 +81,22 @@ fn kill_pending(agent: &mut Agent, turn: &mut Turn, id: &FrameworkId, task: &Tas
         .find(|(_, l)| l.tasks.iter().any(|t| t.task_id.value == task.as_str()))
         .map(|(token, _)| *token);
     let Some(launch) = token.and_then(|t| framework.launches.remove(&t)) else { return false };
-    let custom = launch.group.as_ref().or_else(|| launch.tasks.first().and_then(|t| t.executor.as_ref()));
+    let custom =
+        launch.group.as_ref().or_else(|| launch.tasks.first().and_then(|t| t.executor.as_ref()));
     let executor = custom.map(|e| ExecutorId::new(&e.executor_id.value));
     for task in &launch.tasks {
-        turn.measure(Measure::TaskMoved { from: Some(TaskState::TaskStaging), to: TaskState::TaskKilled });
+        turn.measure(Measure::TaskMoved {
+            from: Some(TaskState::TaskStaging),
+            to: TaskState::TaskKilled,
+        });
         let task = TaskId::new(&task.task_id.value);
         let verdict = verdict("Killed before it was launched");
         updates::declare(agent, turn, id, &task, executor.as_ref(), verdict, &[]);
     }
-    if let (Some(executor), true) = (executor, launch.launch_executor) {
-        if agent.executor(id, &executor).is_none() {
-            removal::executor_exited(agent, turn, id, &executor, -1);
-        }
+    if let (Some(executor), true) = (executor, launch.launch_executor)
+        && agent.executor(id, &executor).is_none()
+    {
+        removal::executor_exited(agent, turn, id, &executor, -1);
     }
     removal::remove_if_idle(agent, turn, id);
     true
@@ -106,7 +115,9 @@ fn killed_before_delivery(
     }
     // An executor that has subscribed and has never had a task that lived is of no use.
     let Some(executor) = agent.executor(id, executor_id) else { return };
-    let useless = executor.state == State::Running && executor.active().next().is_none() && executor.completed.is_empty();
+    let useless = executor.state == State::Running
+        && executor.active().next().is_none()
+        && executor.completed.is_empty();
     let only_these = executor.tasks.keys().all(|t| dead.contains(t));
     if useless && only_these {
         let container = executor.container.clone();

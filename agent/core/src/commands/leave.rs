@@ -10,7 +10,7 @@ use crate::turn::Turn;
 /// The operator wants it.
 pub(crate) fn apply(agent: &mut Agent, turn: &mut Turn, unregister: bool) {
     if unregister {
-        turn.to_master(agent, from_agent::Message::Unregister(Unregister {}));
+        turn.tell_master(agent, from_agent::Message::Unregister(Unregister {}));
     }
     terminate(agent, turn, "told to end its executors and stop".to_owned());
 }

@@ -12,10 +12,15 @@ use crate::turn::Turn;
 /// The agent's first word: who it is and, if it was part of the cluster before, what it has.
 pub(crate) fn up(agent: &mut Agent, turn: &mut Turn) {
     if matches!(agent.phase, Phase::Recovering | Phase::Terminating) {
-        return turn.note("a connection to a master is not used by an agent that recovers or stops");
+        return turn
+            .note("a connection to a master is not used by an agent that recovers or stops");
     }
-    let capabilities: Vec<Capability> =
-        agent.settings.capabilities.iter().map(|c| Capability { r#type: Some((*c).into()) }).collect();
+    let capabilities: Vec<Capability> = agent
+        .settings
+        .capabilities
+        .iter()
+        .map(|c| Capability { r#type: Some((*c).into()) })
+        .collect();
     let message = if agent.id.is_none() {
         from_agent::Message::Register(Register {
             agent_info: agent.info(),

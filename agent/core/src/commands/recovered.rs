@@ -27,7 +27,9 @@ pub(crate) fn apply(agent: &mut Agent, turn: &mut Turn, recovered: Recovered) {
     agent.settings.info.id = recovered.id.map(|id| v1::AgentId { value: id.as_str().to_owned() });
     let mut expected = Vec::new();
     for found in recovered.frameworks {
-        let Some(id) = found.info.id.as_ref().map(|id| FrameworkId::new(&id.value)) else { continue };
+        let Some(id) = found.info.id.as_ref().map(|id| FrameworkId::new(&id.value)) else {
+            continue;
+        };
         agent.frameworks.insert(id.clone(), Framework::new(id.clone(), found.info));
         for run in found.runs {
             if let Some(container) = recover_run(agent, turn, &id, run) {
@@ -38,7 +40,10 @@ pub(crate) fn apply(agent: &mut Agent, turn: &mut Turn, recovered: Recovered) {
     }
     if recovered.rebooted {
         for container in expected.drain(..) {
-            let state = agent.frameworks.get(&container.framework).map(|f| f.state_or_lost(TaskState::TaskGone));
+            let state = agent
+                .frameworks
+                .get(&container.framework)
+                .map(|f| f.state_or_lost(TaskState::TaskGone));
             let termination = Termination {
                 state,
                 reason: Some(Reason::AgentRestarted),
@@ -50,12 +55,21 @@ pub(crate) fn apply(agent: &mut Agent, turn: &mut Turn, recovered: Recovered) {
     }
     agent.awaited = expected.iter().map(|c| c.container.clone()).collect();
     if recovered.cleanup {
-        leave::terminate(agent, turn, "every executor was ended, as --recover=cleanup asks".to_owned());
+        leave::terminate(
+            agent,
+            turn,
+            "every executor was ended, as --recover=cleanup asks".to_owned(),
+        );
     }
     turn.push(Effect::Recover(expected));
 }
 
-fn recover_run(agent: &mut Agent, turn: &mut Turn, id: &FrameworkId, run: RecoveredRun) -> Option<RecoveredContainer> {
+fn recover_run(
+    agent: &mut Agent,
+    turn: &mut Turn,
+    id: &FrameworkId,
+    run: RecoveredRun,
+) -> Option<RecoveredContainer> {
     let mut records = run.records.into_iter().filter_map(|r: RunRecord| r.record);
     let Some(Record::Started(started)) = records.next() else {
         turn.note(format!(
@@ -85,7 +99,8 @@ fn recover_run(agent: &mut Agent, turn: &mut Turn, id: &FrameworkId, run: Recove
         replay(agent, id, &mut executor, record);
     }
 
-    let config = agent.frameworks.get(id).map(|f| container::config(&agent.settings, &f.info, &executor));
+    let config =
+        agent.frameworks.get(id).map(|f| container::config(&agent.settings, &f.info, &executor));
     let framework = agent.frameworks.get_mut(id)?;
     for (task_id, task) in &executor.tasks {
         framework.tasks.insert(task_id.clone(), executor_id.clone());
@@ -96,7 +111,12 @@ fn recover_run(agent: &mut Agent, turn: &mut Turn, id: &FrameworkId, run: Recove
     turn.measure(Measure::ExecutorLaunched);
     framework.executors.insert(executor_id.clone(), executor);
     agent.containers.insert(container.clone(), (id.clone(), executor_id.clone()));
-    Some(RecoveredContainer { container, framework: id.clone(), executor: executor_id, config: config? })
+    Some(RecoveredContainer {
+        container,
+        framework: id.clone(),
+        executor: executor_id,
+        config: config?,
+    })
 }
 
 fn add_task(executor: &mut Executor, info: v1::TaskInfo) {
@@ -121,12 +141,16 @@ fn replay(agent: &mut Agent, id: &FrameworkId, executor: &mut Executor, record: 
             agent
                 .streams
                 .entry((id.clone(), task_id))
-                .or_insert_with(|| Stream::new(Some(executor.id.clone()), Some(executor.container.clone())))
+                .or_insert_with(|| {
+                    Stream::new(Some(executor.id.clone()), Some(executor.container.clone()))
+                })
                 .push(status);
         }
         Record::StatusAcknowledged(acknowledged) => {
             let key = (id.clone(), TaskId::new(&acknowledged.task_id.value));
-            let Some(status) = agent.streams.get_mut(&key).and_then(|s| s.acknowledge(&acknowledged.uuid)) else {
+            let Some(status) =
+                agent.streams.get_mut(&key).and_then(|s| s.acknowledge(&acknowledged.uuid))
+            else {
                 return;
             };
             if is_terminal(status.state()) {
@@ -165,12 +189,13 @@ pub(crate) fn not_awaited(agent: &mut Agent, turn: &mut Turn, container: &Contai
 }
 
 fn connect_if_all_are_back(agent: &mut Agent, turn: &mut Turn) {
-    if agent.phase == Phase::Recovering && agent.awaited.is_empty() {
-        if let Some(at) = agent.awaited_until {
-            agent.timers.cancel(at, Timer::Reregistration);
-            agent.phase = Phase::Disconnected;
-            turn.push(Effect::ConnectMaster);
-        }
+    if agent.phase == Phase::Recovering
+        && agent.awaited.is_empty()
+        && let Some(at) = agent.awaited_until
+    {
+        agent.timers.cancel(at, Timer::Reregistration);
+        agent.phase = Phase::Disconnected;
+        turn.push(Effect::ConnectMaster);
     }
 }
 

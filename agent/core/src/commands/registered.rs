@@ -13,7 +13,9 @@ use crate::updates::{self, Verdict};
 pub(crate) fn apply(agent: &mut Agent, turn: &mut Turn, message: Registered) {
     let given = AgentId::new(&message.agent_id.value);
     match agent.phase {
-        Phase::Recovering => return turn.note("registered by a master before recovery was over; ignored"),
+        Phase::Recovering => {
+            return turn.note("registered by a master before recovery was over; ignored");
+        }
         Phase::Terminating => {
             agent.linked = true;
             return;
@@ -58,7 +60,10 @@ fn reconcile(agent: &mut Agent, turn: &mut Turn, task: &ReconcileTask) {
     let task_id = TaskId::new(&task.task_id.value);
     let pending = agent.frameworks.get(&framework_id).is_some_and(|f| {
         f.tasks.contains_key(&task_id)
-            || f.launches.values().flat_map(|l| &l.tasks).any(|t| t.task_id.value == task_id.as_str())
+            || f.launches
+                .values()
+                .flat_map(|l| &l.tasks)
+                .any(|t| t.task_id.value == task_id.as_str())
     });
     if pending || agent.streams.contains_key(&(framework_id.clone(), task_id.clone())) {
         return;

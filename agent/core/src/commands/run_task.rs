@@ -20,7 +20,14 @@ pub(crate) fn task(agent: &mut Agent, turn: &mut Turn, message: RunTask) {
 /// A task group.
 pub(crate) fn group(agent: &mut Agent, turn: &mut Turn, message: RunTaskGroup) {
     let tasks = message.task_group.tasks;
-    take(agent, turn, message.framework_info, tasks, Some(message.executor), message.launch_executor);
+    take(
+        agent,
+        turn,
+        message.framework_info,
+        tasks,
+        Some(message.executor),
+        message.launch_executor,
+    );
 }
 
 fn take(
@@ -42,7 +49,10 @@ fn take(
         return turn.note(format!("tasks of framework {id} that are not for this agent; dropped"));
     }
     // They become names of directories. Masters check this, too.
-    let executor_ids = group.iter().chain(tasks.iter().filter_map(|t| t.executor.as_ref())).map(|e| &e.executor_id.value);
+    let executor_ids = group
+        .iter()
+        .chain(tasks.iter().filter_map(|t| t.executor.as_ref()))
+        .map(|e| &e.executor_id.value);
     let bad = FrameworkId::parse(id.as_str())
         .err()
         .or_else(|| tasks.iter().find_map(|t| TaskId::parse(&t.task_id.value).err()))
@@ -54,7 +64,10 @@ fn take(
         return turn.note(format!("tasks of framework {id}, which is ending; dropped"));
     }
     if let Some(known) = tasks.iter().find(|t| is_here(agent, &id, &t.task_id.value)) {
-        return turn.note(format!("task {} of framework {id} is here already; dropped", known.task_id.value));
+        return turn.note(format!(
+            "task {} of framework {id} is here already; dropped",
+            known.task_id.value
+        ));
     }
 
     add_framework(agent, turn, &id, info);
@@ -82,8 +95,16 @@ fn take(
 }
 
 /// The hooks have seen a launch. If it is not there any more, it was killed meanwhile.
-pub(crate) fn decorated(agent: &mut Agent, turn: &mut Turn, token: u64, mut labels: BTreeMap<String, Labels>) {
-    let found = agent.frameworks.iter_mut().find_map(|(id, f)| Some((id.clone(), f.launches.remove(&token)?)));
+pub(crate) fn decorated(
+    agent: &mut Agent,
+    turn: &mut Turn,
+    token: u64,
+    mut labels: BTreeMap<String, Labels>,
+) {
+    let found = agent
+        .frameworks
+        .iter_mut()
+        .find_map(|(id, f)| Some((id.clone(), f.launches.remove(&token)?)));
     let Some((id, mut launch)) = found else { return };
     for task in &mut launch.tasks {
         if let Some(labels) = labels.remove(&task.task_id.value) {
@@ -108,10 +129,10 @@ fn add_framework(agent: &mut Agent, turn: &mut Turn, id: &FrameworkId, info: Fra
         turn.push(Effect::Checkpoint(Checkpoint::Framework(Box::new(info.clone()))));
     }
     let mut framework = Framework::new(id.clone(), info);
-    if let Some(at) = agent.completed.iter().position(|f| f.id == *id) {
-        if let Some(before) = agent.completed.remove(at) {
-            framework.completed_executors = before.executors;
-        }
+    if let Some(at) = agent.completed.iter().position(|f| f.id == *id)
+        && let Some(before) = agent.completed.remove(at)
+    {
+        framework.completed_executors = before.executors;
     }
     agent.frameworks.insert(id.clone(), framework);
 }

@@ -11,7 +11,9 @@ pub(crate) fn apply(agent: &mut Agent, turn: &mut Turn, message: &ShutdownExecut
     let framework = FrameworkId::new(&message.framework_id.value);
     let executor = ExecutorId::new(&message.executor_id.value);
     let Some(container) = agent.executor(&framework, &executor).map(|e| e.container.clone()) else {
-        return turn.note(format!("executor {executor} of framework {framework}, which shall end, is not here"));
+        return turn.note(format!(
+            "executor {executor} of framework {framework}, which shall end, is not here"
+        ));
     };
     removal::shut_down_executor(agent, turn, &container, None);
 }

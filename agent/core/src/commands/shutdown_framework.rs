@@ -25,7 +25,8 @@ pub(crate) fn end(agent: &mut Agent, turn: &mut Turn, id: &FrameworkId) {
             turn.measure(Measure::TaskForgotten(mezzo_proto::v1::TaskState::TaskStaging));
         }
     }
-    let executors: Vec<_> = framework.executors.values().map(|e| (e.id.clone(), e.container.clone())).collect();
+    let executors: Vec<_> =
+        framework.executors.values().map(|e| (e.id.clone(), e.container.clone())).collect();
     for (executor, container) in executors {
         let container: ContainerId = container;
         removal::shut_down_executor(agent, turn, &container, None);

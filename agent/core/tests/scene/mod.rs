@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mezzo_agent_core::{
-    Agent, Checkpoint, Command, Effect, ExecutorCall, History, Now, Recovered, Settings, Termination, apply,
+    Agent, Checkpoint, Command, Effect, ExecutorCall, History, Now, Recovered, Settings,
+    Termination, apply,
 };
 use mezzo_model::{ContainerId, ExecutorId, FrameworkId};
 use mezzo_proto::state::v1::RunRecord;
@@ -16,7 +17,9 @@ use mezzo_proto::v1::framework_info::Capability;
 use mezzo_proto::v1::framework_info::capability::Type as Can;
 use mezzo_proto::v1::link::{self, from_agent, from_master};
 use mezzo_proto::v1::task_status::Reason;
-use mezzo_proto::v1::{self, AgentInfo, CommandInfo, ExecutorInfo, FrameworkInfo, TaskInfo, TaskState, TaskStatus};
+use mezzo_proto::v1::{
+    self, AgentInfo, CommandInfo, ExecutorInfo, FrameworkInfo, TaskInfo, TaskState, TaskStatus,
+};
 
 pub const AGENT: &str = "m-S1";
 pub const FRAMEWORK: &str = "m-0001";
@@ -75,7 +78,12 @@ impl Scene {
             capabilities,
             ..FrameworkInfo::default()
         };
-        Self { agent: Agent::new(settings), at: Duration::from_secs(1000), launch_executor: true, framework }
+        Self {
+            agent: Agent::new(settings),
+            at: Duration::from_secs(1000),
+            launch_executor: true,
+            framework,
+        }
     }
 
     /// An agent that finds this on disk.
@@ -146,7 +154,9 @@ impl Scene {
 
     pub fn shut_down_framework(&mut self) -> Vec<Effect> {
         let framework_id = framework_id();
-        self.master(from_master::Message::ShutdownFramework(link::ShutdownFramework { framework_id }))
+        self.master(from_master::Message::ShutdownFramework(link::ShutdownFramework {
+            framework_id,
+        }))
     }
 
     pub fn executor(&mut self, session: u64, executor: &str, call: ExecutorCall) -> Vec<Effect> {
@@ -180,9 +190,9 @@ impl Scene {
             })
             .collect();
         assert!(!asked.is_empty(), "no change of a container was asked for: {effects:?}");
-        let answers = asked
-            .into_iter()
-            .flat_map(|(container, token)| self.say(Command::ContainerUpdated { container, token, result: Ok(()) }));
+        let answers = asked.into_iter().flat_map(|(container, token)| {
+            self.say(Command::ContainerUpdated { container, token, result: Ok(()) })
+        });
         answers.collect()
     }
 
@@ -282,7 +292,11 @@ pub fn sent(effects: &[Effect]) -> Vec<link::StatusUpdate> {
 
 pub fn states(effects: &[Effect]) -> Vec<(String, TaskState, Option<Reason>)> {
     let of = |u: link::StatusUpdate| {
-        (u.status.task_id.value.clone(), u.status.state(), u.status.reason.map(|_| u.status.reason()))
+        (
+            u.status.task_id.value.clone(),
+            u.status.state(),
+            u.status.reason.map(|_| u.status.reason()),
+        )
     };
     sent(effects).into_iter().map(of).collect()
 }
