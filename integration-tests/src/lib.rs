@@ -20,9 +20,11 @@
 
 mod cleanup;
 mod cluster;
+mod http;
 mod process;
 mod wait;
 
 pub use cluster::{Builder, Cluster};
+pub use http::http_get;
 pub use process::{Process, binary, resident_mib, cpu_seconds};
 pub use wait::until;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use mezzo_integration_tests::Cluster;
+use mezzo_integration_tests::{Cluster, until};
+use mezzo_sdk::sandbox::Sandbox;
 use mezzo_sdk::scheduler::{Event, Events};
-use mezzo_sdk::v1::{FrameworkInfo, Offer, TaskState, TaskStatus};
+use mezzo_sdk::v1::{FrameworkInfo, Offer, TaskId, TaskState, TaskStatus};
 use mezzo_sdk::{Framework, Handle, Packing, SchedulerDriver, Task, is_terminal};
 
 /// Longest wait for any one thing.
@@ -128,6 +129,11 @@ impl TestFramework {
         self.ended(&task.task_id().value).await
     }
 
+    /// Asks for the end of a task.
+    pub(crate) fn kill(&self, task: &str) {
+        self.handle.kill(TaskId { value: task.to_owned() });
+    }
+
     /// The states that tasks were in, in the order in which they were told.
     pub(crate) fn history(&self) -> Vec<(String, TaskState)> {
         self.updates.iter().map(|s| (s.task_id.value.clone(), s.state())).collect()
@@ -137,5 +143,36 @@ impl TestFramework {
     pub(crate) fn states(&self, task: &str) -> Vec<TaskState> {
         let all = self.history();
         all.into_iter().filter(|(id, _)| id == task).map(|(_, state)| state).collect()
+    }
+}
+
+/// What a task wrote.
+impl TestFramework {
+    /// Reads a file of a task's sandbox through the first agent.
+    pub(crate) async fn read(
+        &self,
+        cluster: &Cluster,
+        task: &str,
+        file: &str,
+    ) -> anyhow::Result<String> {
+        let address = cluster.agent_address(0)?.to_string();
+        let id = self.handle.framework_id().context("not subscribed")?;
+        let mut sandbox = Sandbox::connect(&address, &id, task).await?;
+        Ok(String::from_utf8_lossy(&sandbox.read_from(file, 0).await?).into_owned())
+    }
+
+    /// Reads until the file says what is waited for.
+    pub(crate) async fn read_until(
+        &self,
+        cluster: &Cluster,
+        task: &str,
+        file: &str,
+        words: &str,
+    ) -> anyhow::Result<String> {
+        until(&format!("{file} of {task} says {words:?}"), async || {
+            let text = self.read(cluster, task, file).await?;
+            Ok(text.contains(words).then_some(text))
+        })
+        .await
     }
 }

@@ -29,6 +29,15 @@ pub(crate) fn processes_with(marker: &str) -> Vec<u32> {
         .collect()
 }
 
+/// The processes with exactly this command line.
+pub(crate) fn processes_called(words: &[&str]) -> Vec<u32> {
+    let line: String = words.iter().flat_map(|word| [word, "\0"]).collect();
+    processes_with(&line.replace('\0', " "))
+        .into_iter()
+        .filter(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|l| l == line.as_bytes()))
+        .collect()
+}
+
 /// A namespace of a process, such as `pid:[4026531836]`.
 pub(crate) fn namespace(pid: u32, kind: &str) -> anyhow::Result<String> {
     let link = fs::read_link(format!("/proc/{pid}/ns/{kind}"))?;

@@ -6,8 +6,13 @@
 #![allow(clippy::panic, clippy::indexing_slicing, reason = "a test that fails may panic")]
 
 mod framework;
+mod isolation;
 mod kernel;
+mod kill;
 mod launch;
+mod memory;
+mod shared;
+mod statistics;
 
 /// The name of a test's end: an error that is shown with all its causes.
 pub(crate) type Done = anyhow::Result<()>;
