@@ -31,7 +31,12 @@ pub(crate) async fn master(masters: &str) -> Result<MasterServiceClient<Channel>
 async fn connect(address: &str) -> Result<Channel, String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|_| "the address is not HOST:PORT".to_owned())?;
-    endpoint.connect_timeout(CONNECT).tcp_nodelay(true).connect().await.map_err(|error| innermost(&error))
+    endpoint
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .connect()
+        .await
+        .map_err(|error| innermost(&error))
 }
 
 /// The innermost cause is what people want to know ("connection refused").

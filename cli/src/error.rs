@@ -9,7 +9,9 @@ use tonic::Status;
 #[non_exhaustive]
 pub enum CliError {
     /// Nobody answers at the master's address.
-    #[error("cannot connect to a master at {address}: {why}; expected a running master (--master HOST:PORT)")]
+    #[error(
+        "cannot connect to a master at {address}: {why}; expected a running master (--master HOST:PORT)"
+    )]
     NoMaster {
         /// Where it was looked for.
         address: String,

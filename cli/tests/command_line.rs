@@ -1,6 +1,11 @@
 //! The program as a person runs it: what it says to wrong flags, and what it does with a cluster
 //! that this test plays.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic fails the test"
+)]
 
 use std::io::Write;
 use std::process::Output;
@@ -57,7 +62,14 @@ async fn help_tells_every_command() {
 async fn a_master_that_is_not_there_is_told_in_one_line() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let address = free.to_string();
-    for command in [&["agents"][..], &["tasks"], &["offers"], &["kill", "t"], &["logs", "t"], &["run", "--", "true"]] {
+    for command in [
+        &["agents"][..],
+        &["tasks"],
+        &["offers"],
+        &["kill", "t"],
+        &["logs", "t"],
+        &["run", "--", "true"],
+    ] {
         let arguments = [&["--master", &address], command].concat();
         let (code, said) = says(&arguments).await;
         assert_eq!(code, Some(125), "{said}");
@@ -68,8 +80,7 @@ async fn a_master_that_is_not_there_is_told_in_one_line() {
 
 #[tokio::test]
 async fn the_master_may_come_from_the_environment() {
-    let output =
-        mezzo().env("MEZZO_MASTER", "127.0.0.1:1").arg("agents").output().await.unwrap();
+    let output = mezzo().env("MEZZO_MASTER", "127.0.0.1:1").arg("agents").output().await.unwrap();
     assert!(String::from_utf8(output.stderr).unwrap().contains("127.0.0.1:1"));
 }
 
@@ -93,6 +104,7 @@ async fn a_wrong_line_of_a_file_of_tasks_is_named() {
 }
 
 /// Runs `mezzo run` with `arguments` while this test plays the master.
+#[allow(clippy::disallowed_methods, reason = "a test with one task")]
 async fn run(arguments: &[&str], play: impl AsyncFnOnce(&FakeMaster)) -> Output {
     let master = FakeMaster::start().await.unwrap();
     let mut command = mezzo();

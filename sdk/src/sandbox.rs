@@ -80,8 +80,7 @@ impl Sandbox {
     /// The same over a connection that is there already.
     #[must_use]
     pub fn on(channel: Channel, framework: &v1::FrameworkId, executor: &str) -> Self {
-        let directory =
-            format!("/frameworks/{}/executors/{executor}/runs/latest", framework.value);
+        let directory = format!("/frameworks/{}/executors/{executor}/runs/latest", framework.value);
         Self { client: AgentServiceClient::new(channel), directory }
     }
 

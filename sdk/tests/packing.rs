@@ -1,5 +1,10 @@
 //! Placing tasks on offers: nothing is used that was not offered, and nothing is used twice.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic fails the test"
+)]
 
 use std::collections::BTreeMap;
 
@@ -65,10 +70,8 @@ fn spread_goes_where_the_fewest_tasks_are() {
 
 #[test]
 fn offers_of_one_agent_are_used_together() {
-    let mut packing = Packing::new([
-        offer("o1", "a1", &[("cpus", 1.0)]),
-        offer("o2", "a1", &[("mem", 64.0)]),
-    ]);
+    let mut packing =
+        Packing::new([offer("o1", "a1", &[("cpus", 1.0)]), offer("o2", "a1", &[("mem", 64.0)])]);
     assert!(packing.place(&Task::shell("true").cpus(1.0).mem(64.0)).is_some());
 }
 
@@ -112,7 +115,8 @@ fn ports_are_given_once_and_told_to_the_command() {
 fn revocable_resources_volumes_and_shared_ones_are_left_alone() {
     let mut it = offer("o1", "a1", &[("cpus", 1.0), ("mem", 64.0), ("disk", 100.0)]);
     it.resources[0].revocable = Some(Default::default());
-    let disk = v1::resource::DiskInfo { persistence: Some(Default::default()), ..Default::default() };
+    let disk =
+        v1::resource::DiskInfo { persistence: Some(Default::default()), ..Default::default() };
     it.resources[2].disk = Some(disk);
     assert!(Packing::new([it.clone()]).place(&Task::shell("true")).is_none());
     let mut packing = Packing::new([it]);
@@ -219,7 +223,7 @@ proptest! {
         for (name, amount) in &wanted {
             prop_assert_eq!(used.get(name).copied().unwrap_or(0), *amount);
         }
-        let unique: std::collections::BTreeMap<_, _> =
+        let unique: BTreeMap<_, _> =
             agents.iter().map(|agent| (agent.value.clone(), agent)).collect();
         let left = sums(unique.values().flat_map(|agent| packing.left(agent, Some("*"))));
         for (name, amount) in offered {

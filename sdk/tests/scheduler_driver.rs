@@ -1,5 +1,10 @@
 //! The scheduler driver against a master that this test holds by its strings.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic fails the test"
+)]
 
 use std::time::Duration;
 
@@ -17,7 +22,10 @@ fn driver(master: &FakeMaster) -> SchedulerDriver {
 }
 
 async fn next(events: &mut Events) -> Event {
-    tokio::time::timeout(Duration::from_secs(20), events.next()).await.expect("an event in time").expect("an event")
+    tokio::time::timeout(Duration::from_secs(20), events.next())
+        .await
+        .expect("an event in time")
+        .expect("an event")
 }
 
 async fn subscribed(events: &mut Events) {
@@ -267,11 +275,14 @@ async fn messages_go_both_ways_while_the_scheduler_is_busy() {
             v1::ExecutorId { value: "e1".to_owned() },
             number.to_string(),
         );
-        master.status(v1::TaskStatus { task_id: task_id(&number.to_string()), ..Default::default() });
+        master
+            .status(v1::TaskStatus { task_id: task_id(&number.to_string()), ..Default::default() });
     }
-    master.next("the last message", |call| {
-        call.message.as_ref().filter(|message| message.data == "1999").map(|_| ())
-    }).await;
+    master
+        .next("the last message", |call| {
+            call.message.as_ref().filter(|message| message.data == "1999").map(|_| ())
+        })
+        .await;
     for number in 0..2_000 {
         let Event::Update(status) = next(&mut events).await else { panic!("an update") };
         assert_eq!(status.task_id, task_id(&number.to_string()));

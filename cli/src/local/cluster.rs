@@ -20,6 +20,8 @@ use super::process::Process;
 const START: Duration = Duration::from_secs(60);
 /// How long the containers of frameworks that were torn down may take to end.
 const CONTAINERS: Duration = Duration::from_secs(15);
+/// How often ports are looked for that are free and stay so.
+const ATTEMPTS: u32 = 3;
 /// Between two looks at something that should soon be so.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -56,6 +58,18 @@ impl LocalCluster {
     /// # Errors
     /// If a binary is missing, a process does not start or ends, or it takes too long.
     pub async fn start(settings: Settings) -> Result<Self, LocalError> {
+        // Between finding a free port and using it, somebody else may take it.
+        for _ in 1..ATTEMPTS {
+            match Self::attempt(&settings).await {
+                Err(LocalError::Ended { last_words, .. })
+                    if settings.port == 0 && last_words.contains("in use") => {}
+                other => return other,
+            }
+        }
+        Self::attempt(&settings).await
+    }
+
+    async fn attempt(settings: &Settings) -> Result<Self, LocalError> {
         let (work_dir, temporary) = directory(settings.work_dir.as_deref())?;
         let logs = work_dir.join("logs");
         create(&logs)?;
@@ -76,7 +90,7 @@ impl LocalCluster {
             isolation: String::new(),
             temporary,
         };
-        match timeout(START, cluster.become_ready(&settings, &logs)).await {
+        match timeout(START, cluster.become_ready(settings, &logs)).await {
             Ok(Ok(())) => Ok(cluster),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(LocalError::TooSlow { what: "starting", limit: START, logs }),
@@ -207,7 +221,8 @@ impl LocalCluster {
         let Ok(channel_to_master) = channel(&self.master_address) else { return };
         let mut master = MasterServiceClient::new(channel_to_master);
         // A master that is dead has nothing to tear down any more.
-        let frameworks = master.get_frameworks(()).await.map(|answer| answer.into_inner().frameworks);
+        let frameworks =
+            master.get_frameworks(()).await.map(|answer| answer.into_inner().frameworks);
         for framework in frameworks.unwrap_or_default() {
             if let Some(framework_id) = framework.framework_info.id {
                 let _ = master.teardown(Teardown { framework_id }).await;
@@ -253,8 +268,9 @@ impl LocalCluster {
 /// The directory of this run: the given one, or one that goes with the cluster.
 fn directory(given: Option<&Path>) -> Result<(PathBuf, Option<TempDir>), LocalError> {
     let Some(given) = given else {
-        let io = |source| {
-            LocalError::Io { what: "cannot make a temporary directory".to_owned(), source }
+        let io = |source| LocalError::Io {
+            what: "cannot make a temporary directory".to_owned(),
+            source,
         };
         let temporary = tempfile::Builder::new().prefix("mezzo-local-").tempdir().map_err(io)?;
         // Tasks may run as other users, who have to get through to their sandboxes.

@@ -74,7 +74,10 @@ mod tests {
         assert_eq!(of(TaskState::TaskFinished, "Command exited with status 0"), 0);
         assert_eq!(of(failed, "Command exited with status 3"), 3);
         assert_eq!(of(failed, "Command terminated with signal Killed"), 137);
-        assert_eq!(of(failed, "Command terminated with signal Segmentation fault (core dumped)"), 139);
+        assert_eq!(
+            of(failed, "Command terminated with signal Segmentation fault (core dumped)"),
+            139
+        );
         assert_eq!(of(failed, "Command terminated with signal Unknown signal 40"), 168);
         assert_eq!(of(failed, "Memory limit exceeded"), 1);
         assert_eq!(of(TaskState::TaskKilled, ""), 1);

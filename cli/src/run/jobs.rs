@@ -201,7 +201,8 @@ mod tests {
         let mut jobs = one();
         for attempt in 1..=TRIES {
             let id = place(&mut jobs);
-            let expected = if attempt == 1 { "sleep-1".to_owned() } else { format!("sleep-1.{attempt}") };
+            let expected =
+                if attempt == 1 { "sleep-1".to_owned() } else { format!("sleep-1.{attempt}") };
             assert_eq!(id, expected);
             let news = jobs.update(&status(&id, TaskState::TaskDropped));
             assert_eq!(matches!(news, News::Again { .. }), attempt < TRIES, "try {attempt}");
@@ -226,7 +227,8 @@ mod tests {
 
     fn one() -> Jobs {
         let arguments = ["mezzo", "run", "--", "sleep 1"];
-        let parsed = mezzo_runtime::config::try_parse::<crate::args::Arguments, _>(arguments, |_| None);
+        let parsed =
+            mezzo_runtime::config::try_parse::<crate::args::Arguments, _>(arguments, |_| None);
         let crate::args::Command::Run(options) = parsed.unwrap().config.command else { panic!() };
         Jobs::new(&super::super::spec::read(&options).unwrap())
     }

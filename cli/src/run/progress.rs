@@ -16,7 +16,8 @@ impl Progress {
         if !output::watched() {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
-        let style = ProgressStyle::with_template("[{elapsed_precise}] {wide_bar} {pos}/{len} {msg}");
+        let style =
+            ProgressStyle::with_template("[{elapsed_precise}] {wide_bar} {pos}/{len} {msg}");
         // A template that does not parse would leave the default style: still a bar.
         if let Ok(style) = style {
             bar.set_style(style);

@@ -16,7 +16,8 @@ pub(crate) use logs::logs;
 pub(crate) async fn kill(master: &str, options: KillOptions) -> Result<u8, CliError> {
     let mut client = cluster::master(master).await?;
     // Asked first, so that a wrong id is told in our own words.
-    let found = cluster::find_task(&mut client, &options.task, options.framework.as_deref()).await?;
+    let found =
+        cluster::find_task(&mut client, &options.task, options.framework.as_deref()).await?;
     let request = KillTaskRequest {
         framework_id: Some(found.task.framework_id),
         task_id: v1::TaskId { value: options.task.clone() },

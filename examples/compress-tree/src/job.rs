@@ -63,7 +63,9 @@ impl Job {
         #[allow(clippy::disallowed_methods, reason = "an outsider has no runtime of ours")]
         let collected = tokio::spawn(collect::collect(receiver));
         let progress = ProgressBar::new(parts.len() as u64);
-        if let Ok(style) = ProgressStyle::with_template("[{elapsed_precise}] {wide_bar} {pos}/{len} tasks {msg}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("[{elapsed_precise}] {wide_bar} {pos}/{len} tasks {msg}")
+        {
             progress.set_style(style);
         }
         let parts = parts.into_iter().enumerate();

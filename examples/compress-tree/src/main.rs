@@ -34,12 +34,16 @@ impl Options {
         let master = master.unwrap_or_else(|| "127.0.0.1:5050".to_owned());
         let mut options = Self { master, tree: None, tasks: 64 };
         while let Some(argument) = arguments.next() {
-            let mut value = || arguments.next().with_context(|| format!("{argument}: expected a value"));
+            let mut value =
+                || arguments.next().with_context(|| format!("{argument}: expected a value"));
             match argument.as_str() {
                 "--tree" => options.tree = Some(value()?.into()),
                 "--tasks" => {
                     options.tasks = value()?.parse().context("--tasks: expected a number")?;
-                    ensure!((1..=100_000).contains(&options.tasks), "--tasks: expected 1 to 100000");
+                    ensure!(
+                        (1..=100_000).contains(&options.tasks),
+                        "--tasks: expected 1 to 100000"
+                    );
                 }
                 flag if flag.starts_with('-') => {
                     bail!("unknown flag {flag}: expected --tree DIR or --tasks N");

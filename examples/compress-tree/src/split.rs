@@ -8,7 +8,7 @@ const ARGUMENTS: usize = 1 << 20;
 /// Shares `files` out among at least `count` parts (or one each, if there are fewer files), about
 /// equal in size: the largest file first, each to the part that has least.
 pub(crate) fn split(mut files: Vec<Input>, count: usize) -> Vec<Vec<Input>> {
-    let longest: usize = files.iter().map(|file| argument(file)).sum();
+    let longest: usize = files.iter().map(argument).sum();
     let count = count.max(longest.div_ceil(ARGUMENTS)).min(files.len()).max(1);
     files.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
     let mut parts: Vec<(u64, Vec<Input>)> = vec![(0, Vec::new()); count];
@@ -36,8 +36,9 @@ mod tests {
     use super::*;
 
     fn inputs(sizes: &[u64]) -> Vec<Input> {
-        let input = |(index, size): (usize, &u64)| {
-            Input { path: PathBuf::from(format!("/f{index}")), size: *size }
+        let input = |(index, size): (usize, &u64)| Input {
+            path: PathBuf::from(format!("/f{index}")),
+            size: *size,
         };
         sizes.iter().enumerate().map(input).collect()
     }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use mezzo_sdk::Executor;
 use mezzo_sdk::executor::{self, Config, Handle, status};
 use mezzo_sdk::v1::{KillPolicy, TaskId, TaskInfo, TaskState};
-use mezzo_sdk::Executor;
 
 #[derive(Default)]
 struct Primes {

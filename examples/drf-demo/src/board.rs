@@ -12,10 +12,8 @@ pub(crate) struct Wish {
     pub(crate) mem: f64,
 }
 
-pub(crate) const WISHES: [Wish; 2] = [
-    Wish { name: "A", cpus: 1.0, mem: 4_096.0 },
-    Wish { name: "B", cpus: 3.0, mem: 1_024.0 },
-];
+pub(crate) const WISHES: [Wish; 2] =
+    [Wish { name: "A", cpus: 1.0, mem: 4_096.0 }, Wish { name: "B", cpus: 3.0, mem: 1_024.0 }];
 
 /// How far the demo is.
 #[derive(Debug, Default)]
@@ -86,6 +84,10 @@ mod tests {
             "A 3 tasks, dominant share 2/3 (mem); B 2 tasks, dominant share 2/3 (cpus)"
         );
         let board = Board { launched: [1, 0], ..Board::default() };
-        assert!(board.shares().starts_with("A 1 tasks, dominant share 2/9 (mem); B 0 tasks, dominant share 0"));
+        assert!(
+            board
+                .shares()
+                .starts_with("A 1 tasks, dominant share 2/9 (mem); B 0 tasks, dominant share 0")
+        );
     }
 }

@@ -225,6 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[allow(clippy::disallowed_methods, reason = "an outsider has no runtime of ours")]
     async fn backups_start_after_their_primary_and_end_before_the_next_one_starts() {
         let master = FakeMaster::start().await.unwrap();
         let driver = SchedulerDriver::new(master.address(), Framework::new("test"));

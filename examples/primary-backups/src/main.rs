@@ -31,7 +31,8 @@ async fn main() -> anyhow::Result<()> {
         Some(master) => master.to_owned(),
         None => env::var("MEZZO_MASTER").unwrap_or_else(|_| "127.0.0.1:5050".to_owned()),
     };
-    let accidents = arguments.next().map_or(Ok(1), |n| n.parse()).context("ACCIDENTS: expected a number")?;
+    let accidents =
+        arguments.next().map_or(Ok(1), |n| n.parse()).context("ACCIDENTS: expected a number")?;
     // On one machine every task finds this program where it is; on many it would come by URI.
     let program = env::current_exe()?.display().to_string();
     let group = Group::new(program, accidents);

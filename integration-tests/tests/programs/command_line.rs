@@ -8,8 +8,7 @@ use crate::{Done, on_cluster, script};
 
 #[tokio::test]
 async fn run_passes_on_output_and_exit_code() -> Done {
-    let said =
-        on_cluster(&[], "mezzo", &["run", "--", "echo out; echo err >&2; exit 3"]).await?;
+    let said = on_cluster(&[], "mezzo", &["run", "--", "echo out; echo err >&2; exit 3"]).await?;
     ensure!(said.code == Some(3), "{said:?}");
     ensure!(said.out == "out\n", "{said:?}");
     ensure!(said.err.lines().any(|line| line == "err"), "{said:?}");
@@ -18,7 +17,18 @@ async fn run_passes_on_output_and_exit_code() -> Done {
 
 #[tokio::test]
 async fn run_passes_arguments_and_environment_as_they_are() -> Done {
-    let words = ["run", "--env", "A=b  c", "--", "/bin/sh", "-c", "echo \"$A|$1|$2\"", "sh", "x y", "$HOME"];
+    let words = [
+        "run",
+        "--env",
+        "A=b  c",
+        "--",
+        "/bin/sh",
+        "-c",
+        "echo \"$A|$1|$2\"",
+        "sh",
+        "x y",
+        "$HOME",
+    ];
     let said = on_cluster(&[], "mezzo", &words).await?;
     ensure!(said.out == "b  c|x y|$HOME\n", "{said:?}");
     Ok(())
@@ -28,14 +38,18 @@ async fn run_passes_arguments_and_environment_as_they_are() -> Done {
 async fn run_starts_many_tasks_of_a_file() -> Done {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("tasks");
-    fs::write(&file, "true\n# remark\n{\"argv\":[\"/bin/sh\",\"-c\",\"echo why >&2; exit 4\"],\"name\":\"bad\"}\n")?;
+    fs::write(
+        &file,
+        "true\n# remark\n{\"argv\":[\"/bin/sh\",\"-c\",\"echo why >&2; exit 4\"],\"name\":\"bad\"}\n",
+    )?;
     let path = file.display().to_string();
     let said = on_cluster(&[], "mezzo", &["run", "--tasks", &path]).await?;
     ensure!(said.code == Some(1), "{said:?}");
     ensure!(said.err.contains("bad-2: failed: Command exited with status 4"), "{said:?}");
     ensure!(said.err.contains("bad-2| why"), "{said:?}");
     ensure!(said.err.contains("1 of 2 tasks finished"), "{said:?}");
-    let said = on_cluster(&["--agents=2"], "mezzo", &["run", "--instances=50", "--", "true"]).await?;
+    let said =
+        on_cluster(&["--agents=2"], "mezzo", &["run", "--instances=50", "--", "true"]).await?;
     ensure!(said.code == Some(0) && said.err.contains("50 of 50 tasks finished"), "{said:?}");
     Ok(())
 }
@@ -57,7 +71,8 @@ async fn lists_show_what_there_is_to_people_and_programs() -> Done {
     let said = with_long_task("mezzo tasks; mezzo agents; mezzo frameworks; mezzo offers").await?;
     ensure!(said.out.contains("long-1  long  running"), "{said:?}");
     ensure!(said.out.contains("active"), "{said:?}");
-    let said = with_long_task("mezzo tasks --json; mezzo agents --json; mezzo version --json").await?;
+    let said =
+        with_long_task("mezzo tasks --json; mezzo agents --json; mezzo version --json").await?;
     let answers: Vec<serde_json::Value> =
         said.out.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     ensure!(answers[0]["tasks"][0]["state"] == "TASK_RUNNING", "{answers:?}");

@@ -47,7 +47,8 @@ async fn a_custom_executor_runs_all_tasks_in_one_process() -> Done {
 
 #[tokio::test]
 async fn dominant_shares_end_up_equal() -> Done {
-    let line = "drf-demo: A 3 tasks, dominant share 2/3 (mem); B 2 tasks, dominant share 2/3 (cpus)";
+    let line =
+        "drf-demo: A 3 tasks, dominant share 2/3 (mem); B 2 tasks, dominant share 2/3 (cpus)";
     ends_with(&["--resources=cpus:9;mem:18432"], "drf-demo", &[], line).await
 }
 

@@ -32,7 +32,11 @@ impl Said {
 }
 
 /// Runs `program` on a cluster of its own.
-pub(crate) async fn on_cluster(local: &[&str], program: &str, args: &[&str]) -> anyhow::Result<Said> {
+pub(crate) async fn on_cluster(
+    local: &[&str],
+    program: &str,
+    args: &[&str],
+) -> anyhow::Result<Said> {
     let mut command = Command::new(binary("mezzo")?);
     command.args(["local", "--port=0"]).args(local).arg("--").arg(binary(program)?).args(args);
     said(&mut command).await

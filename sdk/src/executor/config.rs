@@ -85,7 +85,8 @@ impl Config {
     pub fn from_variables(
         get: impl Fn(&'static str) -> Option<String>,
     ) -> Result<Self, EnvironmentError> {
-        let need = |name| get(name).filter(|v| !v.is_empty()).ok_or(EnvironmentError::Missing(name));
+        let need =
+            |name| get(name).filter(|v| !v.is_empty()).ok_or(EnvironmentError::Missing(name));
         let mut config = Self::new(
             need("MESOS_AGENT_ENDPOINT")?,
             v1::FrameworkId { value: need("MESOS_FRAMEWORK_ID")? },
@@ -141,7 +142,12 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a panic fails the test")]
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic fails the test"
+)]
 mod tests {
     use super::*;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mezzo_proto::v1::executor::{self as wire, Call};
 use mezzo_proto::v1::executor::executor_service_client::ExecutorServiceClient;
+use mezzo_proto::v1::executor::{self as wire, Call};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
@@ -193,4 +193,3 @@ fn ended(status: &Status, subscribed: bool) -> End {
         _ => End::Lost { subscribed },
     }
 }
-

@@ -220,11 +220,7 @@ impl Task {
     }
 
     /// The task as it will run on `agent` with `resources`.
-    pub(crate) fn placed(
-        &self,
-        agent: v1::AgentId,
-        resources: Vec<v1::Resource>,
-    ) -> v1::TaskInfo {
+    pub(crate) fn placed(&self, agent: v1::AgentId, resources: Vec<v1::Resource>) -> v1::TaskInfo {
         let mut info = self.info.clone();
         info.agent_id = agent;
         if let Some(command) = &mut info.command {

@@ -6,10 +6,10 @@ use mezzo_proto::v1;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::Scheduler;
 use super::connection::{self, Settings};
 use super::event::Event;
 use super::handle::{Handle, Stop};
-use super::Scheduler;
 
 /// How long calls made before [`Handle::stop`] may take to reach the master.
 const FLUSH: Duration = Duration::from_secs(10);

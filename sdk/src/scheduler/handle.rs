@@ -70,11 +70,7 @@ impl Handle {
 
     /// Launches `tasks` on `offers` (of one agent and one role). The rest is declined for the
     /// master's default of five seconds; [`Handle::accept`] takes another filter.
-    pub fn launch(
-        &self,
-        offers: impl IntoIterator<Item = v1::OfferId>,
-        tasks: Vec<v1::TaskInfo>,
-    ) {
+    pub fn launch(&self, offers: impl IntoIterator<Item = v1::OfferId>, tasks: Vec<v1::TaskInfo>) {
         self.accept(offers, vec![launch(tasks)], None);
     }
 

@@ -228,10 +228,8 @@ mod tests {
     }
 
     fn accept(task: &str) -> Call {
-        let task = v1::TaskInfo {
-            task_id: v1::TaskId { value: task.to_owned() },
-            ..Default::default()
-        };
+        let task =
+            v1::TaskInfo { task_id: v1::TaskId { value: task.to_owned() }, ..Default::default() };
         let launch = v1::offer::operation::Launch { task_infos: vec![task] };
         let operation = v1::offer::Operation { launch: Some(launch), ..Default::default() };
         let accept = call::Accept { operations: vec![operation], ..Default::default() };

@@ -101,7 +101,10 @@ impl Board {
     }
 
     /// A framework subscribes: its events, and the number of its stream.
-    fn subscribe(&self, call: &Call) -> Result<(mpsc::Receiver<Result<Event, Status>>, u64), Status> {
+    fn subscribe(
+        &self,
+        call: &Call,
+    ) -> Result<(mpsc::Receiver<Result<Event, Status>>, u64), Status> {
         let Some(subscribe) = &call.subscribe else {
             return Err(Status::invalid_argument("the first call has to be SUBSCRIBE"));
         };
