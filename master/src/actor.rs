@@ -144,7 +144,7 @@ impl Actor {
             Effect::CloseFramework(session) => self.sessions.close_framework(session),
             Effect::ToAgent { session, message } => self.sessions.to_agent(session, *message),
             Effect::CloseAgent(session) => self.sessions.close_agent(session),
-            Effect::Allocator(event) => self.allocator.observe(*event),
+            Effect::Allocator(event) => self.allocator.observe(event),
             Effect::Allocate(agent) => self.allocator.allocate(agent),
             // The committer has gone only if it failed, and then the process is on its way out.
             Effect::Persist(id, write) => drop(self.writes.send((id, write))),

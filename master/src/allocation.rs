@@ -19,7 +19,7 @@ use crate::metrics::Numbers;
 
 /// What the driver is told.
 enum Word {
-    Event(AllocatorEvent),
+    Event(Box<AllocatorEvent>),
     /// One agent, or all of them.
     Allocate(Option<u64>),
 }
@@ -29,7 +29,7 @@ enum Word {
 pub(crate) struct ToAllocator(Sender<Word>);
 
 impl ToAllocator {
-    pub(crate) fn observe(&self, event: AllocatorEvent) {
+    pub(crate) fn observe(&self, event: Box<AllocatorEvent>) {
         self.say(Word::Event(event));
     }
 
@@ -122,7 +122,7 @@ impl Driver {
 
     fn note(&mut self, word: Word) {
         match word {
-            Word::Event(event) => self.events.push(event),
+            Word::Event(event) => self.events.push(*event),
             Word::Allocate(None) => self.everything = true,
             Word::Allocate(Some(agent)) => {
                 self.agents.insert(agent);

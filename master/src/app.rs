@@ -52,7 +52,8 @@ pub fn complain(error: &dyn Error) {
         cause = inner.source();
     }
     // Nobody is left to tell when even this fails.
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("mezzo-master: {line}\n"));
+    let _ =
+        std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("mezzo-master: {line}\n"));
 }
 
 async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
@@ -85,6 +86,7 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
     let sessions = Arc::new(Sessions::default());
     let numbers = Numbers::new(&metrics);
     let (inputs, queue) = mpsc::channel(actor::QUEUE);
+    #[expect(clippy::disallowed_methods, reason = "an agent has one write under way at most")]
     let (writes, committing) = mpsc::unbounded_channel();
     let (to_allocator, driver) = Driver::new(
         allocator,
@@ -166,7 +168,10 @@ fn open_registry(flags: &Flags) -> Result<Box<dyn Registry>, registry::RegistryE
     }
 }
 
-fn load_modules(flags: &Flags) -> Result<(Arc<Modules>, Arc<dyn Allocator>), Box<dyn Error>> {
+/// Everything that was loaded, and the allocator among it.
+type Loaded = (Arc<Modules>, Arc<dyn Allocator>);
+
+fn load_modules(flags: &Flags) -> Result<Loaded, Box<dyn Error>> {
     let runtime_dir = flags.work_dir.join("run");
     let mut options = Options::new("mezzo-master", env!("CARGO_PKG_VERSION"), runtime_dir);
     options.search = search_path(&[]);

@@ -11,6 +11,7 @@ use prost::Message;
 /// Checks required fields before a message reaches a handler.
 const CODEC: &str = "crate::codec::CheckedCodec";
 
+#[expect(clippy::print_stdout, reason = "how a build script speaks to cargo")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);

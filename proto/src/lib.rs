@@ -25,7 +25,14 @@ macro_rules! package {
 }
 
 /// Package `mezzo.v1`: the vocabulary that masters, agents, frameworks and executors share.
-#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::restriction, reason = "generated")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    clippy::all,
+    clippy::restriction,
+    reason = "generated"
+)]
 pub mod v1 {
     package!("mezzo.v1");
 
@@ -70,7 +77,14 @@ pub mod v1 {
 /// What crosses the module boundary.
 pub mod module {
     /// Package `mezzo.module.v1`.
-    #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::restriction, reason = "generated")]
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        unused_qualifications,
+        clippy::all,
+        clippy::restriction,
+        reason = "generated"
+    )]
     pub mod v1 {
         package!("mezzo.module.v1");
     }
@@ -79,7 +93,14 @@ pub mod module {
 /// What is kept on disk.
 pub mod state {
     /// Package `mezzo.state.v1`.
-    #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::restriction, reason = "generated")]
+    #[allow(
+        missing_docs,
+        unreachable_pub,
+        unused_qualifications,
+        clippy::all,
+        clippy::restriction,
+        reason = "generated"
+    )]
     pub mod v1 {
         package!("mezzo.state.v1");
     }

@@ -80,10 +80,7 @@ fn what_does_not_fit_a_field_is_refused_with_its_path() {
         refused(r#"{"accept":{"offer_ids":[{"value":"a"},{"value":7}]}}"#),
         "accept.offer_ids[1].value: is 7, expected a string"
     );
-    assert_eq!(
-        refused(r#"{"kill":"t"}"#),
-        r#"kill: is "t", expected an object"#
-    );
+    assert_eq!(refused(r#"{"kill":"t"}"#), r#"kill: is "t", expected an object"#);
     assert_eq!(
         refused(r#"{"type":"KILL","kill":{}}"#),
         "kill.task_id: required field of mezzo.v1.scheduler.Call is not set"
@@ -130,7 +127,9 @@ fn a_missing_required_field_in_binary_is_refused_with_its_path() {
 
 #[test]
 fn bytes_that_are_no_message_are_refused() {
-    for bytes in [&b"\x32\x7f"[..], b"\x80", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x0b"] {
+    for bytes in
+        [&b"\x32\x7f"[..], b"\x80", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x0b"]
+    {
         assert!(required::check::<scheduler::Call>(bytes).is_err(), "{bytes:?}");
     }
 }

@@ -132,7 +132,8 @@ impl Turn<'_> {
         executor: &ExecutorId,
     ) {
         let key = (agent.clone(), executor.clone());
-        let Some(gone) = self.framework_mut(framework).and_then(|f| f.executors.remove(&key)) else {
+        let Some(gone) = self.framework_mut(framework).and_then(|f| f.executors.remove(&key))
+        else {
             return;
         };
         if let Some(agent) = self.agent_mut(agent) {

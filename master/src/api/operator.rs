@@ -13,9 +13,9 @@ use mezzo_module_host::Modules;
 use mezzo_proto::v1;
 use mezzo_proto::v1::master::master_service_server::MasterService;
 use mezzo_proto::v1::master::response::{
-    GetAgents, GetExecutors, GetFlags, GetFrameworks, GetHealth, GetLoggingLevel, GetMaster,
-    GetMetrics, GetOperations, GetRoles, GetState, GetTasks, GetVersion, GetWeights, ListFiles,
-    GetMaintenanceSchedule, GetMaintenanceStatus, GetQuota, ReadFile,
+    GetAgents, GetExecutors, GetFlags, GetFrameworks, GetHealth, GetLoggingLevel,
+    GetMaintenanceSchedule, GetMaintenanceStatus, GetMaster, GetMetrics, GetOperations, GetQuota,
+    GetRoles, GetState, GetTasks, GetVersion, GetWeights, ListFiles, ReadFile,
 };
 use mezzo_proto::v1::master::{Event, KillTaskRequest, call, event};
 use mezzo_runtime::metrics::Metrics;
@@ -78,9 +78,8 @@ fn beat() -> Event {
 
 #[tonic::async_trait]
 impl MasterService for Service {
-    type WatchEventsStream = std::pin::Pin<
-        Box<dyn futures_util::Stream<Item = Result<Event, Status>> + Send + 'static>,
-    >;
+    type WatchEventsStream =
+        std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<Event, Status>> + Send + 'static>>;
 
     async fn get_health(&self, _: Request<()>) -> Answer<GetHealth> {
         Ok(Response::new(GetHealth { healthy: true }))
@@ -100,10 +99,11 @@ impl MasterService for Service {
 
     async fn get_metrics(&self, _: Request<call::GetMetrics>) -> Answer<GetMetrics> {
         self.readings.read(&self.actor.snapshot().await?);
-        let metrics = self.metrics.samples().into_iter().map(|(name, value)| v1::Metric {
-            name,
-            value: Some(value),
-        });
+        let metrics = self
+            .metrics
+            .samples()
+            .into_iter()
+            .map(|(name, value)| v1::Metric { name, value: Some(value) });
         Ok(Response::new(GetMetrics { metrics: metrics.collect() }))
     }
 

@@ -103,7 +103,10 @@ impl SchedulerService for Service {
                     }
                     Ok(None) => return,
                     Err(problem) => {
-                        tracing::info!(session = session.0, "a framework's stream broke: {problem}");
+                        tracing::info!(
+                            session = session.0,
+                            "a framework's stream broke: {problem}"
+                        );
                         sessions.close_framework(session);
                         // The actor is gone only when the process ends.
                         let _ = actor.send(Command::FrameworkLost(session)).await;
@@ -120,8 +123,9 @@ impl SchedulerService for Service {
         request: Request<Call>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         if request.metadata().contains_key(STREAM_ID) {
-            return Err(Failure::invalid(STREAM_ID, "set", "no stream id on SUBSCRIBE")
-                .into_status());
+            return Err(
+                Failure::invalid(STREAM_ID, "set", "no stream id on SUBSCRIBE").into_status()
+            );
         }
         let name = uuid::Uuid::new_v4().to_string();
         let (session, events) = self.open(request.into_inner(), Some(name.clone())).await?;

@@ -23,14 +23,11 @@ pub(crate) struct Disk {
 impl Disk {
     /// Opens `<work_dir>/registry.redb`, or makes it.
     pub(crate) fn open(work_dir: &Path) -> Result<Self, RegistryError> {
-        let directory =
-            |source| RegistryError::Directory { dir: work_dir.to_owned(), source };
+        let directory = |source| RegistryError::Directory { dir: work_dir.to_owned(), source };
         fs::create_dir_all(work_dir).map_err(directory)?;
         let file = work_dir.join("registry.redb");
         let database = Database::create(&file).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => {
-                RegistryError::InUse { dir: work_dir.to_owned() }
-            }
+            DatabaseError::DatabaseAlreadyOpen => RegistryError::InUse { dir: work_dir.to_owned() },
             DatabaseError::Storage(redb::StorageError::Io(source)) => directory(source),
             other => store("open")(other),
         })?;

@@ -1,9 +1,9 @@
 //! JSON to messages.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use base64::engine::DecodePaddingMode;
 use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use prost_reflect::{
     Cardinality, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value,
 };
@@ -23,7 +23,11 @@ pub(super) fn message(descriptor: &MessageDescriptor, json: &Json) -> Read<Dynam
 struct Path(Vec<String>);
 
 impl Path {
-    fn inside<T>(&mut self, part: impl Into<String>, f: impl FnOnce(&mut Self) -> Read<T>) -> Read<T> {
+    fn inside<T>(
+        &mut self,
+        part: impl Into<String>,
+        f: impl FnOnce(&mut Self) -> Read<T>,
+    ) -> Read<T> {
         self.0.push(part.into());
         let result = f(self);
         self.0.pop();
@@ -196,9 +200,7 @@ fn integer<T: TryFrom<i128>>(json: &Json, path: &Path, expected: &'static str) -
             .map(i128::from)
             .or_else(|| n.as_u64().map(i128::from))
             .or_else(|| n.as_f64().and_then(whole)),
-        Json::String(s) => {
-            s.parse::<i128>().ok().or_else(|| s.parse::<f64>().ok().and_then(whole))
-        }
+        Json::String(s) => s.parse::<i128>().ok().or_else(|| s.parse::<f64>().ok().and_then(whole)),
         _ => None,
     };
     number.and_then(|n| T::try_from(n).ok()).ok_or_else(|| path.error(json, expected))

@@ -24,20 +24,23 @@ pub(crate) fn apply(
             ),
         ));
     }
-    let known = turn.need_framework(framework)?.tasks.get(&task).map(|t| {
-        let view = &t.view;
-        let head = view.status_update_uuid.as_ref() == Some(&call.uuid);
-        let last = head && is_terminal(view.status_update_state());
-        (view.status_update_uuid.is_some(), last)
-    });
-    let Some((true, last)) = known else {
-        return Err(Rejection::new(
-            Code::FailedPrecondition,
-            format!(
-                "acknowledge.task_id: no update of task {:?} has been forwarded to this framework",
-                task.as_str()
-            ),
-        ));
+    let last = match turn.need_framework(framework)?.tasks.get(&task) {
+        // Only the agent knows of it: it answered for a task that it never had, and this master,
+        // which has come after, passed the answer on. The agent waits for this.
+        None => false,
+        Some(known) if known.view.status_update_uuid.is_none() => {
+            return Err(Rejection::new(
+                Code::FailedPrecondition,
+                format!(
+                    "acknowledge.task_id: no update of task {:?} has been forwarded to this framework",
+                    task.as_str()
+                ),
+            ));
+        }
+        Some(known) => {
+            let head = known.view.status_update_uuid.as_ref() == Some(&call.uuid);
+            head && is_terminal(known.view.status_update_state())
+        }
     };
     turn.books().counts.acknowledgements += 1;
     if last {

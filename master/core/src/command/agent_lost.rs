@@ -73,7 +73,7 @@ pub(crate) fn ping(turn: &mut Turn<'_>, id: &AgentId, session: SessionId) {
         return;
     }
     agent.liveness.unanswered += 1;
-    turn.to_agent_session(session, from_master::Message::Ping(Ping {}));
+    turn.send_to_agent(session, from_master::Message::Ping(Ping {}));
     let due = turn.now.instant.after(interval);
     turn.cluster.timers.set(due, Timer::Ping(id.clone(), session));
 }

@@ -23,7 +23,11 @@ pub(crate) fn by_framework(
     if let Some(agent) = call.agent_id.filter(|a| a.value != task.agent.as_str()) {
         return Err(Rejection::new(
             Code::InvalidArgument,
-            format!("kill.agent_id: is {:?}, but the task is on {:?}", agent.value, task.agent.as_str()),
+            format!(
+                "kill.agent_id: is {:?}, but the task is on {:?}",
+                agent.value,
+                task.agent.as_str()
+            ),
         ));
     }
     send(turn, framework, &id, call.kill_policy);
@@ -39,9 +43,10 @@ pub(crate) fn by_operator(
     if let Some(framework) = framework {
         turn.need_framework(framework)?;
     }
-    let mut owners = turn.cluster.books.frameworks.values().filter(|f| {
-        f.tasks.contains_key(task) && framework.is_none_or(|wanted| f.id == *wanted)
-    });
+    let mut owners =
+        turn.cluster.books.frameworks.values().filter(|f| {
+            f.tasks.contains_key(task) && framework.is_none_or(|wanted| f.id == *wanted)
+        });
     let (first, second) = (owners.next(), owners.next());
     match (first, second) {
         (None, _) => Err(Rejection::new(
@@ -76,7 +81,7 @@ fn send(
         return;
     };
     if let Some(entry) = turn.agent_mut(&agent) {
-        entry.pending_kills.insert((framework.clone(), task.clone()), policy.clone());
+        entry.pending_kills.insert((framework.clone(), task.clone()), policy);
     }
     turn.tell_agent(
         &agent,

@@ -148,12 +148,7 @@ pub(crate) fn dispatch(turn: &mut Turn<'_>, command: Command) {
 }
 
 /// Checks that a call comes from where its framework is subscribed, then carries it out.
-fn call_of(
-    turn: &mut Turn<'_>,
-    session: SessionId,
-    call: scheduler::Call,
-    reply: Option<ReplyTo>,
-) {
+fn call_of(turn: &mut Turn<'_>, session: SessionId, call: scheduler::Call, reply: Option<ReplyTo>) {
     let result = match turn.cluster.frameworks_by_session.get(&session).cloned() {
         None => Err(Rejection::new(
             Code::PermissionDenied,

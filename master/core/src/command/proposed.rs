@@ -37,9 +37,8 @@ fn make(turn: &mut Turn<'_>, proposal: &Proposal) -> Result<(FrameworkId, v1::Of
         .cloned()
         .ok_or_else(|| format!("role {} does not exist", proposal.role))?;
     let (framework, agent) = parties(turn, proposal, &role)?;
-    let resources = Resources::from_proto(&proposal.resources)
-        .map_err(|e| e.to_string())?
-        .unallocate();
+    let resources =
+        Resources::from_proto(&proposal.resources).map_err(|e| e.to_string())?.unallocate();
     if resources.is_empty() {
         return Err("it holds nothing".to_owned());
     }

@@ -40,10 +40,8 @@ pub(crate) fn apply(turn: &mut Turn<'_>, session: SessionId, mut message: Regist
             "a new agent registered at the address of this task's agent",
         );
     }
-    let id = AgentId::new(&format!(
-        "{}-S{}",
-        turn.cluster.config.master_id, turn.cluster.next.agent
-    ));
+    let id =
+        AgentId::new(&format!("{}-S{}", turn.cluster.config.master_id, turn.cluster.next.agent));
     turn.cluster.next.agent += 1;
     info.id = Some((&id).into());
     admit(turn, session, id, AgentHello::Register(message));

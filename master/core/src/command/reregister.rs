@@ -178,10 +178,8 @@ fn restore_framework(turn: &mut Turn<'_>, info: &v1::FrameworkInfo) {
         return;
     };
     let key = turn.cluster.next_key();
-    let framework = Framework {
-        roles: roles.subscribed,
-        ..Framework::unknown(id, key, info.clone())
-    };
+    let framework =
+        Framework { roles: roles.subscribed, ..Framework::unknown(id, key, info.clone()) };
     subscribe::add(turn, framework, Vec::new());
 }
 
@@ -281,7 +279,9 @@ fn drop_unreported_executors(turn: &mut Turn<'_>, id: &AgentId, message: &Reregi
     let reported: BTreeSet<(&str, &str)> = message
         .executors
         .iter()
-        .filter_map(|e| Some((e.framework_id.as_ref()?.value.as_str(), e.executor_id.value.as_str())))
+        .filter_map(|e| {
+            Some((e.framework_id.as_ref()?.value.as_str(), e.executor_id.value.as_str()))
+        })
         .collect();
     let gone: Vec<_> = turn
         .agent(id)

@@ -109,10 +109,7 @@ fn new_id(turn: &mut Turn<'_>) -> FrameworkId {
 }
 
 /// A principal cannot change; user and checkpoint quietly stay as they were.
-fn keep_what_may_not_change(
-    known: &Framework,
-    info: &mut v1::FrameworkInfo,
-) -> Result<(), String> {
+fn keep_what_may_not_change(known: &Framework, info: &mut v1::FrameworkInfo) -> Result<(), String> {
     if info.principal != known.info.principal {
         return Err(format!(
             "framework_info.principal: is {:?}, but it cannot change from {:?}",

@@ -85,21 +85,18 @@ impl<'a> Turn<'a> {
     /// Sends a message to an agent; lost if it is not connected.
     pub(crate) fn tell_agent(&mut self, id: &AgentId, message: from_master::Message) {
         if let Some(session) = self.agent(id).and_then(|a| a.liveness.session) {
-            self.to_agent_session(session, message);
+            self.send_to_agent(session, message);
         }
     }
 
-    pub(crate) fn to_agent_session(&mut self, session: SessionId, message: from_master::Message) {
+    pub(crate) fn send_to_agent(&mut self, session: SessionId, message: from_master::Message) {
         self.effect(Effect::ToAgent { session, message: Box::new(message) });
     }
 
     /// Tells an agent that it is not wanted, and hangs up.
     pub(crate) fn send_away(&mut self, session: SessionId, message: String) {
         self.reject(Rejection::new(Code::PermissionDenied, message.clone()));
-        self.to_agent_session(
-            session,
-            from_master::Message::Shutdown(v1::link::Shutdown { message }),
-        );
+        self.send_to_agent(session, from_master::Message::Shutdown(v1::link::Shutdown { message }));
         self.effect(Effect::CloseAgent(session));
     }
 

@@ -73,14 +73,8 @@ pub(crate) fn remove(
     for (framework, task) in &agent.tasks {
         let Some(owner) = turn.framework(framework) else { continue };
         let told = owner.state_for(state);
-        let mut status = events::status(
-            task,
-            Some(id),
-            told,
-            Reason::AgentRemoved,
-            message,
-            turn.now,
-        );
+        let mut status =
+            events::status(task, Some(id), told, Reason::AgentRemoved, message, turn.now);
         status.unreachable_time = since;
         if state == v1::TaskState::TaskUnreachable {
             set_aside(turn, framework, task, &status);
@@ -134,14 +128,8 @@ fn forget(turn: &mut Turn<'_>, agent: &Agent) {
 
 /// Every connected framework hears that an agent is lost, whether it had tasks there or not.
 fn tell_everybody(turn: &mut Turn<'_>, id: &AgentId) {
-    let connected: Vec<_> = turn
-        .cluster
-        .books
-        .frameworks
-        .values()
-        .filter(|f| f.connected())
-        .map(Arc::clone)
-        .collect();
+    let connected: Vec<_> =
+        turn.cluster.books.frameworks.values().filter(|f| f.connected()).map(Arc::clone).collect();
     for framework in connected {
         let failure = Failure { agent_id: Some(id.into()), executor_id: None, status: None };
         turn.tell_framework(&framework.id, events::failure(failure));

@@ -149,7 +149,8 @@ impl Cluster {
         let mut books = Books::default();
         for info in admitted {
             let Some(id) = info.id.as_ref().map(|id| AgentId::new(&id.value)) else { continue };
-            timers.set(started.after(config.agent_reregister_timeout), Timer::Recovered(id.clone()));
+            timers
+                .set(started.after(config.agent_reregister_timeout), Timer::Recovered(id.clone()));
             books.recovered_agents.insert(id, Arc::new(info));
         }
         books.unreachable_agents = unreachable.into_iter().collect();
@@ -192,4 +193,3 @@ pub(crate) fn trim<T: Clone>(entries: &mut Vector<T>, limit: usize) {
         entries.pop_front();
     }
 }
-

@@ -1,9 +1,9 @@
 //! Whether a framework may subscribe as it describes itself.
 
-use std::collections::BTreeSet;
 use mezzo_model::{FrameworkId, Role};
 use mezzo_proto::v1;
 use mezzo_proto::v1::framework_info::capability::Type as Capability;
+use std::collections::BTreeSet;
 
 use crate::state::Config;
 
@@ -39,16 +39,13 @@ pub(crate) fn check(
         ));
     }
     if let Some(id) = info.id.as_ref().filter(|id| !id.value.is_empty()) {
-        FrameworkId::parse(&id.value)
-            .map_err(|e| format!("framework_info.id: {e}"))?;
+        FrameworkId::parse(&id.value).map_err(|e| format!("framework_info.id: {e}"))?;
     }
     let subscribed = roles(info)?;
     let mut unwanted = BTreeSet::new();
     for role in suppressed {
         let Some(known) = subscribed.get(role.as_str()) else {
-            return Err(format!(
-                "suppressed_roles: {role:?} is not one of the framework's roles"
-            ));
+            return Err(format!("suppressed_roles: {role:?} is not one of the framework's roles"));
         };
         unwanted.insert(known.clone());
     }
@@ -60,9 +57,9 @@ pub(crate) fn check_constraints(
     constraints: Option<&v1::scheduler::OfferConstraints>,
 ) -> Result<(), String> {
     match constraints {
-        Some(given) if !given.role_constraints.is_empty() => Err(
-            "offer_constraints: are not available in this version, expected none".to_owned(),
-        ),
+        Some(given) if !given.role_constraints.is_empty() => {
+            Err("offer_constraints: are not available in this version, expected none".to_owned())
+        }
         _ => Ok(()),
     }
 }
@@ -72,9 +69,8 @@ pub(crate) fn check_constraints(
 fn roles(info: &v1::FrameworkInfo) -> Result<BTreeSet<Role>, String> {
     let multi = info.capabilities.iter().any(|c| c.r#type() == Capability::MultiRole);
     if multi && info.role.is_some() {
-        return Err(
-            "framework_info.role: is set, expected only roles for a MULTI_ROLE framework".to_owned()
-        );
+        return Err("framework_info.role: is set, expected only roles for a MULTI_ROLE framework"
+            .to_owned());
     }
     if !multi && !info.roles.is_empty() {
         return Err("framework_info.roles: is set, expected only role for a framework without \

@@ -33,9 +33,7 @@ pub(crate) fn check(
     durations(task)?;
     let labels = task.labels.as_ref().map_or(0, prost::Message::encoded_len);
     if labels > MAX_LABELS {
-        return Err(format!(
-            "task_info.labels: are {labels} bytes, expected at most {MAX_LABELS}"
-        ));
+        return Err(format!("task_info.labels: are {labels} bytes, expected at most {MAX_LABELS}"));
     }
     // An amount of zero is a resource too: a task may ask for none of a thing.
     if task.resources.is_empty() {
@@ -108,11 +106,7 @@ fn durations(task: &v1::TaskInfo) -> Result<(), String> {
 }
 
 /// Reads resources and gives those without an allocation role that of the offers.
-fn resources(
-    wire: &mut Vec<v1::Resource>,
-    field: &str,
-    role: &Role,
-) -> Result<Resources, String> {
+fn resources(wire: &mut Vec<v1::Resource>, field: &str, role: &Role) -> Result<Resources, String> {
     for resource in wire.iter() {
         let given = resource.allocation_info.as_ref().and_then(|a| a.role.as_deref());
         if let Some(other) = given.filter(|given| *given != role.as_str()) {
@@ -140,8 +134,8 @@ fn limits(task: &v1::TaskInfo, resources: &Resources) -> Result<(), String> {
             continue;
         }
         let request = resources.scalar(name);
-        let value = Scalar::from_f64(limit.value)
-            .map_err(|e| format!("task_info.limits.{name}: {e}"))?;
+        let value =
+            Scalar::from_f64(limit.value).map_err(|e| format!("task_info.limits.{name}: {e}"))?;
         if value < request {
             return Err(format!(
                 "task_info.limits.{name}: is {value}, expected at least the request, {request}"

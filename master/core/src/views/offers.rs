@@ -14,8 +14,7 @@ pub(crate) fn offer(books: &Books, offer: &Offer) -> v1::Offer {
     let multi_role = framework.is_some_and(|f| f.can(Capability::MultiRole));
     let refined = framework.is_some_and(|f| f.can(Capability::ReservationRefinement));
     let format = if refined { Format::PostRefinement } else { Format::PreRefinement };
-    let resources =
-        if multi_role { offer.resources.clone() } else { offer.resources.unallocate() };
+    let resources = if multi_role { offer.resources.clone() } else { offer.resources.unallocate() };
     v1::Offer {
         id: (&offer.id).into(),
         framework_id: (&offer.framework).into(),
@@ -27,9 +26,8 @@ pub(crate) fn offer(books: &Books, offer: &Offer) -> v1::Offer {
         attributes: agent.map(|a| a.info.attributes.clone()).unwrap_or_default(),
         executor_ids: framework.map(|f| executors(f, offer)).unwrap_or_default(),
         unavailability: None,
-        allocation_info: multi_role.then(|| v1::resource::AllocationInfo {
-            role: Some(offer.role.to_string()),
-        }),
+        allocation_info: multi_role
+            .then(|| v1::resource::AllocationInfo { role: Some(offer.role.to_string()) }),
     }
 }
 

@@ -3,8 +3,8 @@
 use mezzo_model::{Format, Resources, Role};
 use mezzo_proto::v1;
 use mezzo_proto::v1::master::response::{
-    GetAgents, GetExecutors, GetFrameworks, GetRoles, GetState, GetTasks, get_agents, get_executors,
-    get_frameworks,
+    GetAgents, GetExecutors, GetFrameworks, GetRoles, GetState, GetTasks, get_agents,
+    get_executors, get_frameworks,
 };
 
 use crate::state::{Agent, Books, Framework};
@@ -53,9 +53,7 @@ impl Books {
             answer
                 .unreachable_tasks
                 .extend(framework.unreachable_tasks.values().map(|t| t.view.clone()));
-            answer
-                .completed_tasks
-                .extend(framework.completed_tasks.iter().map(|t| t.view.clone()));
+            answer.completed_tasks.extend(framework.completed_tasks.iter().map(|t| t.view.clone()));
         }
         answer
     }

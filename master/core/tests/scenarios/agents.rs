@@ -103,7 +103,7 @@ fn a_pong_at_the_last_second_saves_an_agent() {
     for _ in 0..74 {
         world.advance(1);
     }
-    world.from_agent(agent, from_agent::Message::Pong(v1::link::Pong {}));
+    world.agent_says(agent, from_agent::Message::Pong(v1::link::Pong {}));
     world.advance(1);
     assert_eq!(world.cluster.books.agents.len(), 1);
 }
@@ -141,8 +141,7 @@ fn tasks_of_an_unreachable_agent_come_back_with_it() {
     let mut world = World::new();
     let agent = world.register("cpus:4;mem:1024");
     let agent_id = world.agent_id(agent);
-    let framework =
-        world.subscribe_as(with_capability(framework("f"), Capability::PartitionAware));
+    let framework = world.subscribe_as(with_capability(framework("f"), Capability::PartitionAware));
     let framework_id = world.framework_id(framework);
     world.propose(&framework_id, &agent_id, "cpus:4;mem:1024");
     let offer = world.offers(framework).remove(0).id;
@@ -250,8 +249,7 @@ fn a_returning_agent_with_an_unchanged_description_costs_no_write() {
     let writes = world.writes;
     world.apply(Command::AgentLost(story.agent));
     let mut message = returns(&mut world, &story, PORT, true);
-    message.agent_info =
-        (*world.cluster.books.agents[story.agent_id.value.as_str()].info).clone();
+    message.agent_info = (*world.cluster.books.agents[story.agent_id.value.as_str()].info).clone();
     world.reregister(message);
     assert_eq!(world.writes, writes);
 }
@@ -259,7 +257,7 @@ fn a_returning_agent_with_an_unchanged_description_costs_no_write() {
 #[test]
 fn an_agent_that_unregisters_takes_its_tasks_along() {
     let (mut world, story) = World::with_task();
-    world.from_agent(story.agent, from_agent::Message::Unregister(v1::link::Unregister {}));
+    world.agent_says(story.agent, from_agent::Message::Unregister(v1::link::Unregister {}));
     assert_eq!(world.updates(story.framework)[0].state(), TaskLost);
     assert!(world.cluster.books.agents.is_empty());
 }

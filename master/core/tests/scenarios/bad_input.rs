@@ -105,7 +105,8 @@ fn both_or_neither_of_command_and_executor() {
 
 #[test]
 fn a_task_without_resources() {
-    let none = |s: &Story| v1::TaskInfo { resources: Vec::new(), ..task(&s.agent_id, "t", "cpus:1") };
+    let none =
+        |s: &Story| v1::TaskInfo { resources: Vec::new(), ..task(&s.agent_id, "t", "cpus:1") };
     says(&refused(none), &["resources", "empty"]);
 }
 

@@ -118,9 +118,7 @@ impl Cast {
                     && world.cluster.books.agents.contains_key(a.value.as_str());
                 if known {
                     world.propose(&f, &a, &format!("cpus:{cpus};mem:64"));
-                    self.offers.extend(
-                        world.cluster.books.offers.keys().map(|id| v1::OfferId::from(id)),
-                    );
+                    self.offers.extend(world.cluster.books.offers.keys().map(v1::OfferId::from));
                     self.offers.dedup();
                 }
             }
@@ -134,10 +132,8 @@ impl Cast {
                     return;
                 };
                 let decline = call::Decline { offer_ids: vec![offer], filters: None };
-                let call = scheduler::Call {
-                    decline: Some(decline),
-                    ..of(&id, call::Type::Decline)
-                };
+                let call =
+                    scheduler::Call { decline: Some(decline), ..of(&id, call::Type::Decline) };
                 world.call(session, call);
             }
             Step::Update { agent, task, state } => {
@@ -146,7 +142,8 @@ impl Cast {
                 else {
                     return;
                 };
-                let state = [TaskRunning, TaskFinished, TaskFailed, TaskKilled][usize::from(*state)];
+                let state =
+                    [TaskRunning, TaskFinished, TaskFailed, TaskKilled][usize::from(*state)];
                 let story = story(session, agent_id, framework_id);
                 world.update(&story, &id, state, 1 + *task % 3);
             }
@@ -194,13 +191,7 @@ impl Cast {
     }
 
     /// What an agent would say of itself: every task the master has of it, or every other one.
-    fn report(
-        &self,
-        world: &World,
-        id: &v1::AgentId,
-        port: i32,
-        i: u8,
-    ) -> v1::link::Reregister {
+    fn report(&self, world: &World, id: &v1::AgentId, port: i32, i: u8) -> v1::link::Reregister {
         let mut info = crate::world::agent_info(port, "cpus:8;mem:1024");
         info.id = Some(id.clone());
         let books = &world.cluster.books;
@@ -210,7 +201,7 @@ impl Cast {
             .flat_map(|f| f.tasks.values().chain(f.unreachable_tasks.values()))
             .filter(|t| t.agent.as_str() == id.value)
             .enumerate()
-            .filter(|(n, _)| i % 2 == 0 || n % 2 == 0)
+            .filter(|(n, _)| i.is_multiple_of(2) || n.is_multiple_of(2))
             .map(|(_, t)| t.view.clone());
         v1::link::Reregister {
             agent_info: info,
@@ -232,8 +223,9 @@ impl Cast {
             || v1::AgentId { value: "nobody".into() },
             |o| v1::AgentId::from(&o.agent),
         );
-        let infos: Vec<_> =
-            (0..tasks).map(|t| task(&agent, &format!("t{n}-{t}"), &format!("cpus:{cpus}.5"))).collect();
+        let infos: Vec<_> = (0..tasks)
+            .map(|t| task(&agent, &format!("t{n}-{t}"), &format!("cpus:{cpus}.5")))
+            .collect();
         self.tasks.extend(infos.iter().map(|t| (id.clone(), t.task_id.value.clone())));
         let accepted = world.cluster.books.counts.offers_accepted;
         world.call(session, accept(&id, &[&offer], infos));

@@ -142,7 +142,10 @@ fn offers_of_two_agents_cannot_be_used_together() {
     let offers: Vec<_> = world.offers(session).into_iter().map(|o| o.id).collect();
     world.call(session, accept(&id, &[&offers[0], &offers[1]], vec![task(&a_id, "t", "cpus:1")]));
     assert_eq!(world.updates(session)[0].reason(), Reason::InvalidOffers);
-    assert_eq!((world.available(&a_id), world.available(&b_id)), ("cpus:4".into(), "cpus:4".into()));
+    assert_eq!(
+        (world.available(&a_id), world.available(&b_id)),
+        ("cpus:4".into(), "cpus:4".into())
+    );
 }
 
 #[test]

@@ -159,7 +159,7 @@ impl World {
         for _ in 0..seconds {
             self.advance(1);
             for agent in agents {
-                self.from_agent(*agent, from_agent::Message::Pong(link::Pong {}));
+                self.agent_says(*agent, from_agent::Message::Pong(link::Pong {}));
             }
         }
     }
@@ -226,7 +226,7 @@ impl World {
         session
     }
 
-    pub fn from_agent(&mut self, session: SessionId, message: from_agent::Message) {
+    pub fn agent_says(&mut self, session: SessionId, message: from_agent::Message) {
         self.apply(Command::FromAgent { session, message: Box::new(message) });
     }
 
@@ -316,7 +316,7 @@ impl World {
             uuid: Some(vec![uuid; 16].into()),
             ..Default::default()
         };
-        self.from_agent(
+        self.agent_says(
             story.agent,
             from_agent::Message::StatusUpdate(link::StatusUpdate {
                 framework_id: story.framework_id.clone(),
@@ -381,8 +381,7 @@ pub fn framework(name: &str) -> v1::FrameworkInfo {
 }
 
 pub fn with_capability(mut info: v1::FrameworkInfo, capability: Capability) -> v1::FrameworkInfo {
-    info.capabilities
-        .push(v1::framework_info::Capability { r#type: Some(capability.into()) });
+    info.capabilities.push(v1::framework_info::Capability { r#type: Some(capability.into()) });
     info
 }
 

@@ -87,11 +87,7 @@ fn enter_executor(
 }
 
 /// The task as it is shown from now on.
-fn view(
-    framework: &v1::FrameworkInfo,
-    bargain: &Bargain,
-    info: &v1::TaskInfo,
-) -> v1::Task {
+fn view(framework: &v1::FrameworkInfo, bargain: &Bargain, info: &v1::TaskInfo) -> v1::Task {
     let of_command = info.command.as_ref().and_then(|c| c.user.clone());
     let of_executor =
         info.executor.as_ref().and_then(|e| e.command.as_ref()).and_then(|c| c.user.clone());
@@ -107,7 +103,7 @@ fn view(
         discovery: info.discovery.clone(),
         container: info.container.clone(),
         health_check: info.health_check.clone(),
-        kill_policy: info.kill_policy.clone(),
+        kill_policy: info.kill_policy,
         user: Some(of_command.or(of_executor).unwrap_or_else(|| framework.user.clone())),
         limits: info.limits.clone(),
         ..v1::Task::default()

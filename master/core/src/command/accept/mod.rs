@@ -66,11 +66,7 @@ pub(crate) fn apply(
 }
 
 /// Ends the offers. Unless all of them may be used together, none of them may.
-fn take(
-    turn: &mut Turn<'_>,
-    framework: &FrameworkId,
-    ids: &[OfferId],
-) -> Result<Bargain, String> {
+fn take(turn: &mut Turn<'_>, framework: &FrameworkId, ids: &[OfferId]) -> Result<Bargain, String> {
     let verdict = check(turn, framework, ids);
     if verdict.is_err() {
         // The framework believes that these are used: end its own, leave those of others alone.
@@ -105,8 +101,7 @@ fn check(
         if !seen.insert(id) {
             return Err(format!("accept.offer_ids: {:?} is there twice", id.as_str()));
         }
-        let Some(offer) =
-            turn.cluster.books.offers.get(id).filter(|o| o.framework == *framework)
+        let Some(offer) = turn.cluster.books.offers.get(id).filter(|o| o.framework == *framework)
         else {
             return Err(format!("accept.offer_ids: offer {:?} is no longer valid", id.as_str()));
         };
@@ -142,13 +137,7 @@ fn give_back(turn: &mut Turn<'_>, bargain: &Bargain, refuse: Option<f64>) {
     if let Some(agent) = turn.agent_mut(&bargain.agent) {
         agent.available += &free;
     }
-    turn.recovered(
-        &bargain.framework,
-        &bargain.role,
-        &bargain.agent,
-        &bargain.remaining,
-        refuse,
-    );
+    turn.recovered(&bargain.framework, &bargain.role, &bargain.agent, &bargain.remaining, refuse);
     if let Some(key) = turn.agent(&bargain.agent).map(|a| a.key) {
         turn.effect(Effect::Allocate(Some(key)));
     }
@@ -158,9 +147,7 @@ fn give_back(turn: &mut Turn<'_>, bargain: &Bargain, refuse: Option<f64>) {
 fn tasks_of(operation: &v1::offer::Operation) -> &[v1::TaskInfo] {
     match operation.r#type() {
         Type::Launch => operation.launch.as_ref().map_or(&[], |l| &l.task_infos),
-        Type::LaunchGroup => {
-            operation.launch_group.as_ref().map_or(&[], |l| &l.task_group.tasks)
-        }
+        Type::LaunchGroup => operation.launch_group.as_ref().map_or(&[], |l| &l.task_group.tasks),
         _ => &[],
     }
 }
