@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mezzo_model::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
 use mezzo_proto::v1::AgentInfo;
+use mezzo_proto::v1::link::ExecutorExited;
 
 use crate::executor::Executor;
 use crate::framework::{CompletedFramework, Framework};
@@ -43,6 +44,8 @@ pub struct Agent {
     pub(crate) containers: BTreeMap<ContainerId, (FrameworkId, ExecutorId)>,
     pub(crate) sessions: BTreeMap<u64, (FrameworkId, ExecutorId)>,
     pub(crate) completed: VecDeque<CompletedFramework>,
+    /// Ends of executors that the master has still to be told of, since it was told of the executors before.
+    pub(crate) exits: Vec<ExecutorExited>,
     /// Executors of an earlier life that are not back yet.
     pub(crate) awaited: BTreeSet<ContainerId>,
     /// When the wait for them ends.
@@ -76,6 +79,7 @@ impl Agent {
             containers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             completed: VecDeque::new(),
+            exits: Vec::new(),
             awaited: BTreeSet::new(),
             awaited_until: None,
             exit: None,

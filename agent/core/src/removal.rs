@@ -176,21 +176,26 @@ pub(crate) fn remove_if_idle(agent: &mut Agent, turn: &mut Turn, id: &FrameworkI
 }
 
 /// Tells the master that an executor it knows of is not there. The agent's own executors for commands are no affair of his.
+///
+/// Between the agent's first word on a connection, which lists its executors, and the master's answer it has to wait: the
+/// master would go on believing in an executor that was on the list.
 pub(crate) fn executor_exited(
-    agent: &Agent,
+    agent: &mut Agent,
     turn: &mut Turn,
     framework: &FrameworkId,
     executor: &ExecutorId,
     status: i32,
 ) {
-    turn.tell_master(
-        agent,
-        from_agent::Message::ExecutorExited(ExecutorExited {
-            framework_id: v1::FrameworkId { value: framework.as_str().to_owned() },
-            executor_id: v1::ExecutorId { value: executor.as_str().to_owned() },
-            status,
-        }),
-    );
+    let exited = ExecutorExited {
+        framework_id: v1::FrameworkId { value: framework.as_str().to_owned() },
+        executor_id: v1::ExecutorId { value: executor.as_str().to_owned() },
+        status,
+    };
+    if agent.phase == Phase::Disconnected {
+        agent.exits.push(exited);
+    } else {
+        turn.tell_master(agent, from_agent::Message::ExecutorExited(exited));
+    }
 }
 
 /// An agent that was told to stop stops when its last executor has ended.

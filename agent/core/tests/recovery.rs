@@ -105,6 +105,23 @@ fn an_agent_tells_a_new_master_everything_it_has() {
 }
 
 #[test]
+fn an_executor_that_ends_while_the_master_has_not_answered_is_told_after_the_answer() {
+    let mut scene = Scene::registered();
+    let container = scene.running_custom_task("t1", "e1", 1);
+    scene.say(Command::LinkDown);
+    assert_eq!(reregister(&scene.say(Command::LinkUp)).executors.len(), 1);
+    assert!(to_master(&scene.ended(&container, Termination::default())).is_empty());
+    let told = to_master(&scene.registered_with(Vec::new()));
+    let exits = told.iter().filter(|m| matches!(m, Message::ExecutorExited(_)));
+    assert_eq!(exits.count(), 1);
+    // The next list does without it.
+    scene.say(Command::LinkDown);
+    assert!(reregister(&scene.say(Command::LinkUp)).executors.is_empty());
+    let told = to_master(&scene.registered_with(Vec::new()));
+    assert!(told.iter().all(|m| matches!(m, Message::StatusUpdate(_))));
+}
+
+#[test]
 fn tasks_the_master_knows_and_the_agent_does_not_are_answered() {
     let mut scene = Scene::registered();
     scene.running_command_task("t1", 1);

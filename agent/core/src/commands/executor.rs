@@ -133,6 +133,9 @@ fn resume(
         .filter(|t| !known.contains(&t.info.task_id.value))
         .map(|t| t.id())
         .collect();
+    // It never got a task and would wait for one, for ever if it is the agent's own for a command.
+    let useless =
+        !missed.is_empty() && missed.len() == executor.tasks.len() && executor.completed.is_empty();
     for task in missed {
         let verdict = Verdict {
             state,
@@ -140,6 +143,9 @@ fn resume(
             message: "Task launched during agent restart".to_owned(),
         };
         updates::declare(agent, turn, framework_id, &task, Some(executor_id), verdict, &[]);
+    }
+    if useless {
+        return removal::shut_down_executor(agent, turn, container, None);
     }
     let Some(executor) = agent.in_container(container) else { return };
     let session = executor.session;

@@ -15,6 +15,8 @@ pub(crate) fn up(agent: &mut Agent, turn: &mut Turn) {
         return turn
             .note("a connection to a master is not used by an agent that recovers or stops");
     }
+    // What has ended is not on the list.
+    agent.exits.clear();
     let capabilities: Vec<Capability> = agent
         .settings
         .capabilities

@@ -1,7 +1,7 @@
 //! A master has registered this agent.
 
 use mezzo_model::{AgentId, FrameworkId, TaskId};
-use mezzo_proto::v1::link::{ReconcileTask, Registered};
+use mezzo_proto::v1::link::{ReconcileTask, Registered, from_agent};
 use mezzo_proto::v1::task_status::Reason;
 use mezzo_proto::v1::{self, TaskState};
 
@@ -42,6 +42,9 @@ pub(crate) fn apply(agent: &mut Agent, turn: &mut Turn, message: Registered) {
             stream.restart();
         }
         updates::send_head(agent, turn, key);
+    }
+    for exited in std::mem::take(&mut agent.exits) {
+        turn.tell_master(agent, from_agent::Message::ExecutorExited(exited));
     }
     for task in &message.reconcile {
         reconcile(agent, turn, task);
