@@ -40,6 +40,7 @@ impl Containers {
     pub(crate) fn launch(&self, launch: Launch) {
         let _context = self.runtime.enter();
         let id = launch.container.clone();
+        tracing::debug!(container = %id, executor = %launch.executor, "launching");
         let directory = launch.config.directory.clone();
         let spec = spec(launch);
         let this = self.clone();
@@ -83,6 +84,7 @@ impl Containers {
                 .await;
         }
         self.numbers.launched.inc();
+        tracing::debug!(%container, "launched");
         self.actor
             .say(Command::ContainerLaunched { container: container.clone(), result: Ok(()) })
             .await;
@@ -99,6 +101,7 @@ impl Containers {
 
     async fn tell_end(&self, container: ContainerId) {
         let termination = self.containerizer.wait(&container).await.unwrap_or_default();
+        tracing::debug!(%container, exit = ?termination.exit, "ended");
         self.actor
             .say(Command::ContainerEnded { container, termination: translate(termination) })
             .await;

@@ -91,6 +91,7 @@ impl ExecutorService for Executors {
         let framework = FrameworkId::new(&first.framework_id.value);
         let executor = ExecutorId::new(&first.executor_id.value);
         let (session, events) = self.sessions.open();
+        tracing::debug!(%framework, %executor, session, "an executor subscribes");
         let call = ExecutorCall::Subscribe(first.subscribe.unwrap_or_default());
         let who = Who { session, framework, executor };
         self.actor.say(who.says(call)).await;
@@ -139,7 +140,11 @@ async fn listen(who: Who, mut calls: Streaming<Call>, actor: Handle, sessions: A
 
 async fn pass_on(who: &Who, call: Call, actor: &Handle) {
     let said = match (call.r#type(), call.update, call.message) {
-        (Type::Update, Some(update), _) => ExecutorCall::Update(update),
+        (Type::Update, Some(update), _) => {
+            let (task, state) = (&update.status.task_id.value, update.status.state());
+            tracing::debug!(executor = %who.executor, task, ?state, "an executor tells of a task");
+            ExecutorCall::Update(update)
+        }
         (Type::Message, _, Some(message)) => ExecutorCall::Message(message.data),
         (Type::Heartbeat, ..) => return,
         (kind, ..) => {

@@ -141,6 +141,7 @@ impl Link {
                 Err(why) => return End::Lost(false, why),
             },
         };
+        tracing::debug!(master = self.master, "connected");
         let (sender, messages) = mpsc::channel(MESSAGES);
         let full = Arc::new(Notify::new());
         let pong = sender.clone();
