@@ -18,8 +18,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::actor::Handle;
 
-/// Events that wait for an executor to read them. One that has more is cut off and may subscribe again.
-const EVENTS: usize = 1024;
+/// Events that wait for an executor to read them: room for a burst of launches. One that lets more wait is cut off and may
+/// subscribe again.
+const EVENTS: usize = 65_536;
 /// Keeps connections open that pass through something that closes idle ones.
 const HEARTBEAT: Duration = Duration::from_secs(30 * 60);
 

@@ -17,7 +17,7 @@ use crate::actor::Handle;
 use crate::numbers::Numbers;
 
 /// Messages that wait for the master to read them. A master that lets more wait is left, and found again.
-const MESSAGES: usize = 16_384;
+const MESSAGES: usize = 65_536;
 /// A connection that is not made by then is not made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A master that has not registered the agent by then is asked anew.
