@@ -71,7 +71,7 @@ fn kind_of(metadata: &Metadata) -> &'static str {
 
 /// Writes the copy under a name of its own first, so that nobody ever sees half of it.
 fn write(content: &[u8], copy: &Path) -> io::Result<()> {
-    if fs::read(copy).is_ok_and(|existing| existing == content) {
+    if holds(copy, content).unwrap_or(false) {
         return Ok(());
     }
     let dir = copy.parent().unwrap_or(Path::new("."));
@@ -89,6 +89,23 @@ fn write(content: &[u8], copy: &Path) -> io::Result<()> {
         let _ = fs::remove_file(&partial);
     }
     written
+}
+
+/// Whether a file holds just this. Read in pieces: what is read whole stays with the process.
+fn holds(file: &Path, content: &[u8]) -> io::Result<bool> {
+    let mut file = File::open(file)?;
+    if file.metadata()?.len() != content.len() as u64 {
+        return Ok(false);
+    }
+    let mut piece = vec![0; 64 * 1024];
+    for expected in content.chunks(piece.len()) {
+        let Some(found) = piece.get_mut(..expected.len()) else { return Ok(false) };
+        file.read_exact(found)?;
+        if found != expected {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn hex(bytes: &[u8]) -> String {
