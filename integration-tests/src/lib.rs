@@ -20,11 +20,13 @@
 
 mod cleanup;
 mod cluster;
+mod finished;
 mod http;
 mod process;
 mod wait;
 
 pub use cluster::{Builder, Cluster};
+pub use finished::{Finished, finished};
 pub use http::http_get;
 pub use process::{Process, binary, resident_mib, cpu_seconds};
 pub use wait::until;

@@ -134,6 +134,12 @@ impl TestFramework {
         self.handle.kill(TaskId { value: task.to_owned() });
     }
 
+    /// Is removed from the cluster with all its tasks.
+    pub(crate) async fn teardown(&mut self) {
+        self.handle.teardown();
+        while self.step().await.is_ok() {}
+    }
+
     /// The states that tasks were in, in the order in which they were told.
     pub(crate) fn history(&self) -> Vec<(String, TaskState)> {
         self.updates.iter().map(|s| (s.task_id.value.clone(), s.state())).collect()

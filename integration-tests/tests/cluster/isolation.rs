@@ -35,7 +35,7 @@ async fn a_task_has_a_session_of_its_own() -> Done {
     let agent = cluster.agent_pid(0).unwrap_or_default();
     assert_ne!(task, kernel::session(agent)?);
     assert_ne!(task, kernel::session(std::process::id())?);
-    framework.handle.teardown();
+    framework.teardown().await;
     Ok(())
 }
 
@@ -51,7 +51,7 @@ async fn a_task_has_the_cpu_and_memory_that_it_asked_for_and_its_executor_a_litt
     let shares = kernel::cpu_shares(&cpu)?;
     assert!((600..=640).contains(&shares), "{shares}");
     assert_eq!(kernel::memory_limit(&memory)?, (64 + 32) << 20);
-    framework.handle.teardown();
+    framework.teardown().await;
     Ok(())
 }
 
@@ -66,7 +66,7 @@ async fn two_tasks_are_in_cgroups_of_their_own() -> Done {
         assert_ne!(kernel::cgroup(a, controller)?, kernel::cgroup(b, controller)?);
     }
     assert_ne!(kernel::namespace(a, "pid")?, kernel::namespace(b, "pid")?);
-    framework.handle.teardown();
+    framework.teardown().await;
     Ok(())
 }
 
@@ -85,7 +85,7 @@ async fn a_task_sees_no_process_and_no_mount_of_the_machine() -> Done {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
     let work = cluster.folder().to_string_lossy().into_owned();
     assert!(!mounts.contains(&work), "mounts of containers are seen from outside");
-    framework.handle.teardown();
+    framework.teardown().await;
     Ok(())
 }
 

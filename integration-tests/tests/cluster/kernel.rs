@@ -84,3 +84,9 @@ pub(crate) fn memory_limit(cgroup: &Path) -> anyhow::Result<u64> {
     let text = v1.or_else(|_| fs::read_to_string(cgroup.join("memory.max")))?;
     Ok(text.trim().parse()?)
 }
+
+/// Ends a process at once.
+pub(crate) fn kill(pid: u32) -> anyhow::Result<()> {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).context("no process id")?;
+    Ok(rustix::process::kill_process(pid, rustix::process::Signal::KILL)?)
+}

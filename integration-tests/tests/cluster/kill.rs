@@ -120,7 +120,7 @@ async fn a_framework_that_is_torn_down_takes_its_tasks_along() -> Done {
     let cluster = cluster().await?;
     let mut framework = TestFramework::connect(&cluster).await?;
     framework.start(&Task::shell("exec sleep 20005").id("t")).await?;
-    framework.handle.teardown();
+    framework.teardown().await;
     nobody_sleeps("20005").await?;
     let id = framework.id();
     let again = TestFramework::with(&cluster, Framework::new("again").id(FrameworkId { value: id })).await;

@@ -177,7 +177,7 @@ async fn a_task_that_is_not_there_is_reconciled_as_such() -> Done {
     framework.handle.reconcile([]);
     let status = framework.update(|status| status.task_id.value == "t").await?;
     assert_eq!((status.state(), status.reason()), (TaskRunning, Reason::Reconciliation));
-    framework.handle.teardown();
+    framework.teardown().await;
     Ok(())
 }
 

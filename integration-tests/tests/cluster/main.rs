@@ -5,12 +5,22 @@
 //! cgroups and namespaces; without root those tests fail and say so.
 #![allow(clippy::panic, clippy::indexing_slicing, reason = "a test that fails may panic")]
 
+mod calls;
+mod checkpoints;
+mod command_line;
+mod examples;
 mod framework;
+mod hooks;
 mod isolation;
 mod kernel;
 mod kill;
 mod launch;
+mod leftovers;
 mod memory;
+mod raw;
+mod refusals;
+mod restart;
+mod services;
 mod shared;
 mod statistics;
 
