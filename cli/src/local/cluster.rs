@@ -1,5 +1,6 @@
 //! Starting, watching and stopping the processes of a local cluster.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -106,7 +107,7 @@ impl LocalCluster {
         for number in 1..=settings.agents {
             // With a fixed master port the agents are found at fixed ports too.
             let port = match settings.port {
-                0 => free_port()?,
+                0 => self.same_port(number)?,
                 master => master.checked_add(number).map_or_else(free_port, Ok)?,
             };
             let flags = self.agent_flags(number, port, settings);
@@ -127,6 +128,23 @@ impl LocalCluster {
         Ok(())
     }
 
+    /// A free port, and the same one in every run in this directory: an agent is known by it.
+    fn same_port(&self, number: u16) -> Result<u16, LocalError> {
+        let home = self.work_dir.join(format!("agent-{number}"));
+        create(&home)?;
+        let note = home.join("port");
+        let before = std::fs::read_to_string(&note).ok().and_then(|text| text.trim().parse().ok());
+        if let Some(port) = before {
+            return Ok(port);
+        }
+        let port = free_port()?;
+        std::fs::write(&note, port.to_string()).map_err(|source| LocalError::Io {
+            what: format!("cannot write {}", note.display()),
+            source,
+        })?;
+        Ok(port)
+    }
+
     fn agent_flags(&self, number: u16, port: u16, settings: &Settings) -> Vec<String> {
         let home = self.work_dir.join(format!("agent-{number}"));
         let mut flags = vec![
@@ -144,9 +162,11 @@ impl LocalCluster {
         flags
     }
 
-    /// Named after the agent's port, which is its own on this machine.
+    /// Named after the directory, so that a second run in it finds what a first one left.
     fn cgroups_root(&self, number: u16) -> String {
-        format!("mezzo-local-{}-{number}", std::process::id())
+        let mut hasher = DefaultHasher::new();
+        self.work_dir.hash(&mut hasher);
+        format!("mezzo-local-{:016x}-{number}", hasher.finish())
     }
 
     /// A pause, unless a process has ended meanwhile.

@@ -129,3 +129,14 @@ async fn local_takes_everything_with_it_even_a_running_task() -> Done {
     ensure!(master.is_err(), "the master still listens");
     Ok(())
 }
+
+#[tokio::test]
+async fn local_may_run_twice_in_one_directory() -> Done {
+    let folder = tempfile::tempdir()?;
+    let flag = format!("--work-dir={}", folder.path().join("cluster").display());
+    for _ in 0..2 {
+        let said = on_cluster(&[&flag], "mezzo", &["run", "--", "echo again"]).await?;
+        ensure!(said.code == Some(0) && said.out == "again\n", "{said:?}");
+    }
+    Ok(())
+}

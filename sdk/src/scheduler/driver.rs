@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use mezzo_proto::v1;
+use mezzo_proto::v1::scheduler::Call;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::Scheduler;
 use super::connection::{self, Settings};
 use super::event::Event;
-use super::handle::{Handle, Stop};
+use super::handle::{Handle, Stop, acknowledgement};
 
 /// How long calls made before [`Handle::stop`] may take to reach the master.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -131,15 +132,15 @@ pub struct Events {
     stop: watch::Receiver<Stop>,
     handle: Handle,
     explicit: bool,
-    /// The update that was handed out last and is not yet acknowledged.
-    seen: Option<v1::TaskStatus>,
+    /// The acknowledgement of the update that was handed out last.
+    seen: Option<Call>,
 }
 
 impl Events {
     /// The next event; none once the driver has stopped or was refused. Safe to cancel.
     pub async fn next(&mut self) -> Option<Event> {
         if let Some(seen) = self.seen.take() {
-            self.handle.acknowledge(&seen);
+            self.handle.call(seen);
         }
         let event = tokio::select! {
             biased;
@@ -154,7 +155,7 @@ impl Events {
         if let Event::Update(status) = &event
             && !self.explicit
         {
-            self.seen = Some((**status).clone());
+            self.seen = acknowledgement(status);
         }
         Some(event)
     }

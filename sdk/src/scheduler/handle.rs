@@ -128,15 +128,9 @@ impl Handle {
     /// Tells the agent that this update has arrived for good. Only needed with explicit
     /// acknowledgements; an update that needs none (no uuid) is passed over.
     pub fn acknowledge(&self, status: &v1::TaskStatus) {
-        let (Some(agent_id), Some(uuid)) = (status.agent_id.clone(), status.uuid.clone()) else {
-            return;
-        };
-        if uuid.is_empty() {
-            return;
+        if let Some(call) = acknowledgement(status) {
+            self.call(call);
         }
-        let acknowledge =
-            Some(call::Acknowledge { agent_id, task_id: status.task_id.clone(), uuid });
-        self.call(Call { acknowledge, ..of_type(call::Type::Acknowledge) });
     }
 
     /// Sends `data` to an executor. It may be lost on the way.
@@ -194,6 +188,14 @@ pub fn launch(tasks: Vec<v1::TaskInfo>) -> v1::offer::Operation {
         launch: Some(v1::offer::operation::Launch { task_infos: tasks }),
         ..Default::default()
     }
+}
+
+/// The acknowledgement of an update; none for an update that needs none.
+pub(super) fn acknowledgement(status: &v1::TaskStatus) -> Option<Call> {
+    let uuid = status.uuid.clone().filter(|uuid| !uuid.is_empty())?;
+    let agent_id = status.agent_id.clone()?;
+    let acknowledge = Some(call::Acknowledge { agent_id, task_id: status.task_id.clone(), uuid });
+    Some(Call { acknowledge, ..of_type(call::Type::Acknowledge) })
 }
 
 fn of_type(kind: call::Type) -> Call {
