@@ -164,16 +164,21 @@ impl Executor {
     /// Moves a task to the place of those that are over.
     pub(crate) fn terminate(&mut self, id: &TaskId) {
         let Some(task) = self.tasks.get_mut(id) else { return };
-        if task.place == Place::Queued {
-            for batch in &mut self.batches {
-                batch.tasks.retain(|t| t != id);
-            }
-            self.batches.retain(|b| !b.tasks.is_empty());
-        }
-        task.place = Place::Terminated;
+        let before = std::mem::replace(&mut task.place, Place::Terminated);
         self.total.remove(&task.info.resources);
         self.total_told = false;
         self.kills.remove(id);
+        if before == Place::Queued {
+            self.withdraw(std::slice::from_ref(id));
+        }
+    }
+
+    /// Makes sure that tasks are not delivered any more.
+    pub(crate) fn withdraw(&mut self, tasks: &[TaskId]) {
+        for batch in &mut self.batches {
+            batch.tasks.retain(|t| !tasks.contains(t));
+        }
+        self.batches.retain(|b| !b.tasks.is_empty());
     }
 
     /// Tasks that are not over.

@@ -45,6 +45,22 @@ fn a_queued_task_is_killed_at_once_and_its_executor_ends_when_it_subscribes() {
 }
 
 #[test]
+fn a_killed_task_is_not_delivered_while_the_hooks_look_at_its_end() {
+    let mut scene = Scene::with(Settings { decorate_statuses: true, ..settings() });
+    scene.run(command_task("t1"));
+    scene.kill("t1");
+    let effects = scene.subscribe(1, "t1");
+    assert_eq!(kinds(&effects), [Event::Subscribed, Event::Shutdown]);
+    // The same with an executor that is there and has nothing else.
+    scene.run(custom_task("t2", "e1"));
+    scene.subscribe(2, "e1");
+    scene.launch_executor = false;
+    let change = scene.run(custom_task("t3", "e1"));
+    scene.kill("t3");
+    assert!(kinds(&scene.changed(&change)).is_empty());
+}
+
+#[test]
 fn the_end_of_an_executor_says_nothing_more_about_a_task_that_was_killed_before() {
     let mut scene = Scene::registered();
     let container = launched(&scene.run(command_task("t1")));

@@ -258,12 +258,28 @@ fn a_task_that_was_on_its_way_when_the_agent_died_is_dropped() {
     let (mut scene, _) = Scene::recovering(left);
     scene.say(Command::ContainersRecovered);
     let effects = scene.subscribe(1, "e1");
+    assert_eq!(kinds(&effects), [Event::Subscribed, Event::Shutdown], "it would wait for a task");
     scene.changed(&effects);
     let effects = scene.register();
     assert_eq!(
         states(&effects),
         [("t1".to_owned(), TaskState::TaskDropped, Some(Reason::AgentRestarted))]
     );
+}
+
+#[test]
+fn an_executor_whose_command_was_killed_before_delivery_ends_after_a_restart_too() {
+    let left = left_behind(|scene| {
+        let mut all = scene.run(command_task("t1"));
+        let container = scene::launched(&all);
+        all.extend(scene.kill("t1"));
+        // Told to end, it takes its time.
+        all.extend(scene.subscribe(1, "t1"));
+        (ExecutorId::new("t1"), container, all)
+    });
+    let (mut scene, _) = Scene::recovering(left);
+    scene.say(Command::ContainersRecovered);
+    assert_eq!(kinds(&scene.subscribe(1, "t1")), [Event::Subscribed, Event::Shutdown]);
 }
 
 #[test]

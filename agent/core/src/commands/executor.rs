@@ -103,7 +103,7 @@ fn subscribe(
 /// The first subscription: the executor gets what waits for it, or is not needed any more.
 fn begin(agent: &mut Agent, turn: &mut Turn, container: &ContainerId) {
     let Some(executor) = agent.in_container(container) else { return };
-    if executor.active().next().is_none() {
+    if executor.batches.is_empty() {
         return removal::shut_down_executor(agent, turn, container, None);
     }
     deliver::resize(agent, turn, container);
@@ -133,9 +133,15 @@ fn resume(
         .filter(|t| !known.contains(&t.info.task_id.value))
         .map(|t| t.id())
         .collect();
-    // It never got a task and would wait for one, for ever if it is the agent's own for a command.
-    let useless =
-        !missed.is_empty() && missed.len() == executor.tasks.len() && executor.completed.is_empty();
+    // It would wait for a task for ever: one that was for it and did not get there, or, if it is the agent's own for a
+    // command, one that was killed before. An earlier life may have told it to end and is not remembered.
+    let useless = if executor.is_command() {
+        known.is_empty() && executor.active().all(|t| missed.contains(&t.id()))
+    } else {
+        !missed.is_empty()
+            && missed.len() == executor.tasks.len()
+            && executor.completed.is_empty()
+    };
     for task in missed {
         let verdict = Verdict {
             state,

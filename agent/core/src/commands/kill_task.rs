@@ -109,17 +109,18 @@ fn killed_before_delivery(
     executor_id: &ExecutorId,
     dead: &[TaskId],
 ) {
+    // At once: hooks may take a while over the verdict, and the executor may ask meanwhile.
+    if let Some(executor) = agent.executor_mut(id, executor_id) {
+        executor.withdraw(dead);
+    }
     for task in dead {
         let verdict = verdict("Killed before it was delivered to its executor");
         updates::declare(agent, turn, id, task, Some(executor_id), verdict, &[]);
     }
     // An executor that has subscribed and has never had a task that lived is of no use.
     let Some(executor) = agent.executor(id, executor_id) else { return };
-    let useless = executor.state == State::Running
-        && executor.active().next().is_none()
-        && executor.completed.is_empty();
     let only_these = executor.tasks.keys().all(|t| dead.contains(t));
-    if useless && only_these {
+    if only_these && executor.state == State::Running && executor.completed.is_empty() {
         let container = executor.container.clone();
         removal::shut_down_executor(agent, turn, &container, None);
     }
