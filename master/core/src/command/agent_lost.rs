@@ -16,6 +16,7 @@ use crate::effect::{Effect, SessionId};
 use crate::state::{Config, Timer};
 
 pub(crate) fn apply(turn: &mut Turn<'_>, session: SessionId) {
+    turn.cluster.waiting_agents.remove(&session);
     let Some(id) = turn.cluster.agents_by_session.remove(&session) else { return };
     let Some(agent) = turn.agent_mut(&id) else { return };
     if agent.liveness.session != Some(session) {

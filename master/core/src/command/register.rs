@@ -30,21 +30,25 @@ pub(crate) fn apply(turn: &mut Turn<'_>, session: SessionId, mut message: Regist
             acknowledge(turn, &id, Vec::new());
             return;
         }
-        // A new agent at the address of another one: that one is no more.
-        turn.persist(Write::Remove(id.clone()), AfterWrite::Removed);
-        unreachable::remove(
-            turn,
-            &id,
-            v1::TaskState::TaskLost,
-            None,
-            "a new agent registered at the address of this task's agent",
-        );
+        replace(turn, &id);
     }
     let id =
         AgentId::new(&format!("{}-S{}", turn.cluster.config.master_id, turn.cluster.next.agent));
     turn.cluster.next.agent += 1;
     info.id = Some((&id).into());
     admit(turn, session, id, AgentHello::Register(message));
+}
+
+/// A new agent at the address of another one: that one is no more.
+fn replace(turn: &mut Turn<'_>, id: &AgentId) {
+    turn.persist(Write::Remove(id.clone()), AfterWrite::Removed);
+    unreachable::remove(
+        turn,
+        id,
+        v1::TaskState::TaskLost,
+        None,
+        "a new agent registered at the address of this task's agent",
+    );
 }
 
 /// What is wrong with an agent's description.
@@ -61,18 +65,36 @@ pub(crate) fn admit(turn: &mut Turn<'_>, session: SessionId, id: AgentId, hello:
         AgentHello::Register(message) => message.agent_info.clone(),
         AgentHello::Reregister(message) => message.agent_info.clone(),
     };
+    turn.cluster.waiting_agents.insert(session);
     turn.persist(
         Write::Admit(id.clone(), Box::new(AdmittedAgent { info })),
         AfterWrite::Admit { session, hello: Box::new(hello), id },
     );
 }
 
-/// The registry has the agent.
+/// The registry has the agent. If its connection is gone it is not entered: it would look as if it were
+/// there. It will be back on another connection, and with another id if it had none before.
 pub(crate) fn admitted(turn: &mut Turn<'_>, session: SessionId, id: AgentId, hello: AgentHello) {
+    if !turn.cluster.waiting_agents.remove(&session) {
+        if matches!(hello, AgentHello::Register(_)) {
+            turn.persist(Write::Remove(id), AfterWrite::Removed);
+        }
+        return;
+    }
+    // It has tried twice, and the other try is through.
+    if turn.agent(&id).is_some()
+        && let AgentHello::Reregister(message) = hello
+    {
+        return reregister::apply(turn, session, message);
+    }
     turn.books().recovered_agents.remove(&id);
     let was_unreachable = turn.books().unreachable_agents.remove(&id).is_some();
     match hello {
         AgentHello::Register(message) => {
+            let address = crate::state::address(&message.agent_info);
+            if let Some(other) = turn.cluster.agents_by_address.get(&address).cloned() {
+                replace(turn, &other);
+            }
             enter(turn, session, &id, message.agent_info, message.version, message.capabilities);
             announce(turn, &id);
             acknowledge(turn, &id, Vec::new());

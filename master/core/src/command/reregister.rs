@@ -102,8 +102,27 @@ pub(crate) fn admitted(
     }
     let told = was_unreachable.then_some(Reason::AgentReregistered);
     restore(turn, id, &message, false, told);
+    lose_unreported(turn, id);
     register::announce(turn, id);
     welcome(turn, id, &message, Vec::new());
+}
+
+/// Tasks that were set aside when the agent became unreachable, and that it has come back without:
+/// those that it reported are not aside any more.
+fn lose_unreported(turn: &mut Turn<'_>, id: &AgentId) {
+    let mut lost = Vec::new();
+    for framework in turn.cluster.books.frameworks.values() {
+        let of_agent = framework.unreachable_tasks.values().filter(|task| task.agent == *id);
+        let state = framework.state_for(v1::TaskState::TaskGone);
+        lost.extend(of_agent.map(|task| (framework.id.clone(), task.id.clone(), state)));
+    }
+    for (framework, task, state) in lost {
+        let message = "the agent is reachable again and does not have the task";
+        let reason = Reason::AgentReregistered;
+        let status = events::status(&task, Some(id), state, reason, message, turn.now);
+        turn.end_task(&framework, &task, &status);
+        turn.tell_framework(&framework, events::update(status));
+    }
 }
 
 fn key_of(task: &v1::Task) -> (FrameworkId, TaskId) {

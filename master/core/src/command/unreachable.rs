@@ -47,7 +47,10 @@ fn write_down(turn: &mut Turn<'_>, id: &AgentId) {
 
 /// The registry has it.
 pub(crate) fn marked(turn: &mut Turn<'_>, id: &AgentId, since: i64) {
-    turn.books().recovered_agents.remove(id);
+    if turn.books().recovered_agents.remove(id).is_none() && turn.agent(id).is_none() {
+        // It left for good meanwhile.
+        return;
+    }
     turn.books().unreachable_agents.insert(id.clone(), since);
     turn.books().counts.agents_unreachable += 1;
     let time = v1::TimeInfo { nanoseconds: since };

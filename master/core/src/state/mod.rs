@@ -9,7 +9,7 @@ mod offer;
 mod task;
 mod timers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,6 +104,8 @@ pub struct Cluster {
     pub books: Books,
     pub(crate) frameworks_by_session: BTreeMap<SessionId, FrameworkId>,
     pub(crate) agents_by_session: BTreeMap<SessionId, AgentId>,
+    /// Connections of agents that wait until the registry has them.
+    pub(crate) waiting_agents: BTreeSet<SessionId>,
     /// By `hostname:port`.
     pub(crate) agents_by_address: BTreeMap<String, AgentId>,
     pub(crate) frameworks_by_key: BTreeMap<u64, FrameworkId>,
@@ -159,6 +161,7 @@ impl Cluster {
             books,
             frameworks_by_session: BTreeMap::new(),
             agents_by_session: BTreeMap::new(),
+            waiting_agents: BTreeSet::new(),
             agents_by_address: BTreeMap::new(),
             frameworks_by_key: BTreeMap::new(),
             agents_by_key: BTreeMap::new(),

@@ -15,7 +15,7 @@ use crate::world::{
 };
 
 /// The agent of a story comes back and reports what the master has of it, or nothing.
-fn returns(world: &mut World, story: &Story, port: i32, with_tasks: bool) -> Reregister {
+pub fn returns(world: &mut World, story: &Story, port: i32, with_tasks: bool) -> Reregister {
     let books = &world.cluster.books;
     let framework = books.frameworks.get(story.framework_id.value.as_str());
     let tasks = framework.map_or_else(Vec::new, |f| {
@@ -33,7 +33,7 @@ fn returns(world: &mut World, story: &Story, port: i32, with_tasks: bool) -> Rer
 }
 
 /// The port that `World::register` gives the first agent.
-const PORT: i32 = 5051;
+pub const PORT: i32 = 5051;
 
 #[test]
 fn an_agent_is_seen_by_nobody_until_the_registry_has_it() {

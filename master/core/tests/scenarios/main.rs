@@ -8,6 +8,7 @@
     reason = "a test that meets the unexpected should stop"
 )]
 
+mod admission;
 mod agents;
 mod bad_input;
 mod frameworks;

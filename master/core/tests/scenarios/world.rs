@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mezzo_master_core::{
     Applied, Cluster, Command, Config, Effect, Instant, Now, Persisted, Proposal, Rejection,
-    SessionId, WriteId, apply,
+    SessionId, Write, WriteId, apply,
 };
 use mezzo_model::{AgentId, Format, OfferId, Resources, Role, TaskId};
 use mezzo_proto::module::v1::allocator_event;
@@ -28,6 +28,7 @@ pub struct World {
     pub hold_writes: bool,
     pub held: Vec<WriteId>,
     pub writes: usize,
+    pub written: Vec<Write>,
 }
 
 pub const MASTER: &str = "master";
@@ -75,6 +76,7 @@ impl World {
             hold_writes: false,
             held: Vec::new(),
             writes: 0,
+            written: Vec::new(),
         }
     }
 
@@ -99,8 +101,9 @@ impl World {
                 }
                 Effect::Allocator(event) => self.allocator.extend(event.event),
                 Effect::Allocate(_) => self.allocations += 1,
-                Effect::Persist(id, _) => {
+                Effect::Persist(id, write) => {
                     self.writes += 1;
+                    self.written.push(write);
                     self.held.push(id);
                 }
                 Effect::Reply { .. } | Effect::Publish(_) => {}
