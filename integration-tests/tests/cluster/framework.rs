@@ -18,6 +18,8 @@ pub(crate) struct TestFramework {
     pub(crate) updates: Vec<TaskStatus>,
     pub(crate) offers: Vec<Offer>,
     events: Events,
+    /// Came while the event before it was acknowledged.
+    ahead: Option<Event>,
 }
 
 impl TestFramework {
@@ -38,7 +40,7 @@ impl TestFramework {
     pub(crate) async fn of(driver: SchedulerDriver) -> anyhow::Result<Self> {
         let driver = driver.backoff(Duration::from_millis(50), Duration::from_millis(200));
         let (handle, events) = driver.start();
-        let mut framework = Self { handle, events, offers: Vec::new(), updates: Vec::new() };
+        let mut framework = Self { handle, events, offers: Vec::new(), updates: Vec::new(), ahead: None };
         while framework.handle.framework_id().is_none() {
             framework.step().await?;
         }
@@ -52,11 +54,18 @@ impl TestFramework {
 
     /// Takes in one event and gives it back.
     pub(crate) async fn step(&mut self) -> anyhow::Result<Event> {
-        let event = tokio::time::timeout(PATIENCE, self.events.next()).await;
-        let event = event.with_context(|| {
-            format!("nothing happened for a minute; updates so far: {:?}", self.history())
-        })?;
-        let event = event.context("the driver stopped")?;
+        let event = match self.ahead.take() {
+            Some(event) => event,
+            None => {
+                let event = tokio::time::timeout(PATIENCE, self.events.next()).await;
+                let event = event.with_context(|| {
+                    format!("nothing happened for a minute; updates so far: {:?}", self.history())
+                })?;
+                event.context("the driver stopped")?
+            }
+        };
+        // Asking for the next event acknowledges this one.
+        self.look_ahead().await;
         match &event {
             Event::Offers(offers) => self.offers.extend(offers.iter().cloned()),
             Event::Rescinded(id) => self.offers.retain(|offer| offer.id != *id),
@@ -68,8 +77,24 @@ impl TestFramework {
         Ok(event)
     }
 
+    /// Asks for the next event without waiting for it.
+    async fn look_ahead(&mut self) {
+        tokio::select! {
+            biased;
+            event = self.events.next() => self.ahead = event,
+            () = std::future::ready(()) => {}
+        }
+    }
+
     /// Launches a task on the first offer that has room for it. What is left is offered again.
     pub(crate) async fn launch(&mut self, task: &Task) -> anyhow::Result<()> {
+        // An offer that was rescinded meanwhile would be a launch in vain.
+        if self.ahead.is_none() {
+            self.look_ahead().await;
+        }
+        while self.ahead.is_some() {
+            self.step().await?;
+        }
         loop {
             let mut packing =
                 Packing::new(std::mem::take(&mut self.offers)).refuse_seconds(0.0);

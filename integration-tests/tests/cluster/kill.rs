@@ -120,9 +120,9 @@ async fn a_framework_that_is_torn_down_takes_its_tasks_along() -> Done {
     let cluster = cluster().await?;
     let mut framework = TestFramework::connect(&cluster).await?;
     framework.start(&Task::shell("exec sleep 20005").id("t")).await?;
+    let id = framework.id();
     framework.teardown().await;
     nobody_sleeps("20005").await?;
-    let id = framework.id();
     let again = TestFramework::with(&cluster, Framework::new("again").id(FrameworkId { value: id })).await;
     let error = again.err().map(|error| error.to_string()).unwrap_or_default();
     assert!(error.contains("Framework has been removed"), "{error}");

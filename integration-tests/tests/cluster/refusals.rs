@@ -27,7 +27,7 @@ async fn unknown_and_wrong_flags_are_one_line_that_says_what_was_expected() -> D
         ("mezzo-master", "--allocation_intervall=1secs", &["allocation_interval"]),
         ("mezzo-master", "--allocation_interval=1", &["allocation_interval", "secs"]),
         ("mezzo-master", "--port=65536", &["port", "65536"]),
-        ("mezzo-master", "--role_sorter=fifo", &["role_sorter", "drf", "random"]),
+        ("mezzo-master", "--role_sorter=fifo", &["role_sorter", "drf"]),
         ("mezzo-master", "--min_allocatable_resources=cpus", &["min_allocatable_resources", "cpus:0.01"]),
         ("mezzo-agent", "--resource=cpus:1", &["resources"]),
         ("mezzo-agent", "--resources=cpus:-1", &["resources", "cpus"]),

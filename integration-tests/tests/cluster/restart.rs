@@ -107,8 +107,8 @@ async fn a_master_that_comes_back_finds_its_agents_its_frameworks_and_their_task
     assert_eq!(tasks[0].framework_id.value, id);
     framework.updates.clear();
     framework.handle.reconcile([]);
-    let status = framework.update(|status| status.task_id.value == "t").await?;
-    assert_eq!((status.state(), status.reason()), (TaskRunning, Reason::Reconciliation));
+    let answer = framework.update(|status| status.reason() == Reason::Reconciliation).await?;
+    assert_eq!((answer.task_id.value.as_str(), answer.state()), ("t", TaskRunning));
     assert_eq!(kernel::processes_called(&["sleep", "40003"]), pid, "the same process, once");
 
     assert_eq!(framework.run(&Task::shell("exit 0").id("next")).await?.state(), TaskFinished);

@@ -161,7 +161,7 @@ async fn every_documented_metric_is_there() -> Done {
         assert_eq!(code, 200);
         let rows = document.lines().filter(|line| line.starts_with("| `"));
         for name in rows.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`')) {
-            let name = name.split('{').next().unwrap_or_default().replace('…', prefix);
+            let name = name.split('{').next().unwrap_or_default().replace('…', prefix.trim_end_matches('_'));
             let ours = name.starts_with(prefix) || name.starts_with("process_");
             // Labels appear with their first value, and nothing has failed here.
             let first_value_missing = name.contains("errors") || name.contains("panics");

@@ -13,6 +13,8 @@ use super::{Contents, Registry, RegistryError};
 
 const ADMITTED: TableDefinition<&str, &[u8]> = TableDefinition::new("admitted");
 const UNREACHABLE: TableDefinition<&str, &[u8]> = TableDefinition::new("unreachable");
+/// Beside the registry: the process that has it open, or had it last.
+const PID: &str = "master.pid";
 
 /// The registry below a work directory.
 #[derive(Debug)]
@@ -27,15 +29,22 @@ impl Disk {
         fs::create_dir_all(work_dir).map_err(directory)?;
         let file = work_dir.join("registry.redb");
         let database = Database::create(&file).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => RegistryError::InUse { dir: work_dir.to_owned() },
+            DatabaseError::DatabaseAlreadyOpen => in_use(work_dir),
             DatabaseError::Storage(redb::StorageError::Io(source)) => directory(source),
             other => store("open")(other),
         })?;
+        fs::write(work_dir.join(PID), std::process::id().to_string()).map_err(directory)?;
         let mut disk = Self { database };
         // So that the tables exist for whoever reads first.
         disk.commit(&[])?;
         Ok(disk)
     }
+}
+
+/// The lock is the store's own; who holds it is only for the message.
+fn in_use(work_dir: &Path) -> RegistryError {
+    let pid = fs::read_to_string(work_dir.join(PID)).ok().filter(|pid| !pid.is_empty());
+    RegistryError::InUse { dir: work_dir.to_owned(), pid }
 }
 
 fn store<E: Into<redb::Error>>(operation: &'static str) -> impl Fn(E) -> RegistryError {

@@ -50,10 +50,16 @@ pub(crate) enum RegistryError {
         source: std::io::Error,
     },
     /// Another process has the file open.
-    #[error("--work_dir={}: another master is using this registry", dir.display())]
+    #[error(
+        "--work_dir={}: another master{} is using this registry",
+        dir.display(),
+        pid.as_deref().map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    )]
     InUse {
         /// The directory.
         dir: PathBuf,
+        /// The other one.
+        pid: Option<String>,
     },
     /// The store failed.
     #[error("cannot {operation} the registry")]
