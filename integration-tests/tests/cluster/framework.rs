@@ -41,7 +41,7 @@ impl TestFramework {
         let driver = driver.backoff(Duration::from_millis(50), Duration::from_millis(200));
         let (handle, events) = driver.start();
         let mut framework = Self { handle, events, offers: Vec::new(), updates: Vec::new(), ahead: None };
-        while framework.handle.framework_id().is_none() {
+        while !framework.handle.connected() {
             framework.step().await?;
         }
         Ok(framework)

@@ -53,7 +53,8 @@ async fn tasks_survive_a_killed_agent_and_what_happened_meanwhile_is_told() -> D
     .await?;
     cluster.start_agent(0).await?;
 
-    assert_eq!(framework.ended("ends").await?.state(), TaskFinished);
+    let ended = framework.ended("ends").await?;
+    assert_eq!(ended.state(), TaskFinished, "{ended:?}");
     let died = framework.ended("dies").await?;
     assert_eq!(died.message(), "Command terminated with signal Killed", "{died:?}");
     cluster.agents_are_active(1).await?;
