@@ -40,7 +40,7 @@ pub struct Agent {
     /// By framework and task. Not part of a framework: an update outlives it until it is acknowledged.
     pub(crate) streams: BTreeMap<(FrameworkId, TaskId), Stream>,
     /// Updates that have been taken but are not in a stream yet.
-    pub(crate) in_flight: BTreeSet<Bytes>,
+    pub(crate) in_flight: BTreeMap<Bytes, About>,
     pub(crate) containers: BTreeMap<ContainerId, (FrameworkId, ExecutorId)>,
     pub(crate) sessions: BTreeMap<u64, (FrameworkId, ExecutorId)>,
     pub(crate) completed: VecDeque<CompletedFramework>,
@@ -55,6 +55,15 @@ pub struct Agent {
     pub(crate) timers: Timers,
     pub(crate) ids: Ids,
     pub(crate) next_token: u64,
+}
+
+/// What an update that is on its way to its stream is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum About {
+    /// A task of this agent.
+    Ours,
+    /// A task that is not here: a master asked, or it was never started.
+    Nothing,
 }
 
 /// How the agent will stop.
@@ -75,7 +84,7 @@ impl Agent {
             id: None,
             frameworks: BTreeMap::new(),
             streams: BTreeMap::new(),
-            in_flight: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
             containers: BTreeMap::new(),
             sessions: BTreeMap::new(),
             completed: VecDeque::new(),

@@ -8,7 +8,7 @@ use mezzo_proto::v1::network_info::IpAddress;
 use mezzo_proto::v1::task_status::{Reason, Source};
 use mezzo_proto::v1::{self, ContainerStatus, NetworkInfo, TaskState, TaskStatus};
 
-use crate::agent::{Agent, Phase};
+use crate::agent::{About, Agent, Phase};
 use crate::commands::deliver;
 use crate::effect::{Effect, Measure};
 use crate::executor::State;
@@ -68,7 +68,7 @@ pub(crate) fn receive(agent: &mut Agent, turn: &mut Turn, mut update: Update) {
     let Some(uuid) = update.status.uuid.clone() else {
         return turn.measure(Measure::UpdateInvalid);
     };
-    if agent.in_flight.contains(&uuid) {
+    if agent.in_flight.contains_key(&uuid) {
         return;
     }
     let task = TaskId::new(&update.status.task_id.value);
@@ -77,7 +77,8 @@ pub(crate) fn receive(agent: &mut Agent, turn: &mut Turn, mut update: Update) {
         return acknowledge_to_executor(agent, turn, &update);
     }
     fill_in(agent, &mut update, &key.1);
-    agent.in_flight.insert(uuid);
+    let ours = agent.frameworks.get(&key.0).is_some_and(|f| f.tasks.contains_key(&key.1));
+    agent.in_flight.insert(uuid, if ours { About::Ours } else { About::Nothing });
     if agent.settings.decorate_statuses {
         turn.push(Effect::DecorateStatus(update));
     } else {
@@ -109,9 +110,13 @@ fn fill_in(agent: &Agent, update: &mut Update, task: &TaskId) {
 pub(crate) fn admit(agent: &mut Agent, turn: &mut Turn, update: Update) {
     let task_id = TaskId::new(&update.status.task_id.value);
     let state = update.status.state();
+    let uuid = update.status.uuid.as_ref();
+    let answer =
+        update.from.is_none() && uuid.and_then(|u| agent.in_flight.get(u)) == Some(&About::Nothing);
     let Some(framework) = agent.frameworks.get_mut(&update.framework) else {
-        // What the agent says about a task of a framework it does not know: the answer to a master's question.
-        if update.from.is_none() {
+        // What the agent says about a task of a framework it does not know: the answer to a master's question. If it was
+        // about a task that was here, the task's end has been acknowledged while the hooks looked at this.
+        if answer {
             return forward(agent, turn, update);
         }
         return drop_update(agent, turn, &update, Measure::UpdateInvalid);
@@ -121,7 +126,7 @@ pub(crate) fn admit(agent: &mut Agent, turn: &mut Turn, update: Update) {
     }
     let executor = framework.executor_of_mut(&task_id);
     let Some(executor) = executor else {
-        if update.from.is_none() {
+        if answer {
             return forward(agent, turn, update);
         }
         return discard(agent, turn, &update);

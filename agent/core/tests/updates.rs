@@ -382,3 +382,21 @@ impl Measures for Vec<Effect> {
         self.iter().any(|e| matches!(e, Effect::Measure(m) if *m == measure))
     }
 }
+
+#[test]
+fn a_verdict_that_the_hooks_hold_back_until_the_task_is_acknowledged_is_dropped() {
+    let mut scene = Scene::with(Settings { decorate_statuses: true, ..settings() });
+    let container = scene.running_command_task("t1", 1);
+    let at_hooks = |effects: &[Effect]| {
+        let asked = effects.iter().filter_map(|e| match e {
+            Effect::DecorateStatus(update) => Some(update.clone()),
+            _ => None,
+        });
+        asked.collect::<Vec<_>>().remove(0)
+    };
+    let finished = at_hooks(&scene.update(1, "t1", status("t1", FINISHED, 1)));
+    let failed = at_hooks(&scene.ended(&container, Termination::default()));
+    assert_eq!(sent(&scene.say(Command::StatusDecorated(finished))).len(), 1);
+    scene.acknowledge("t1", &uuid(1));
+    assert!(sent(&scene.say(Command::StatusDecorated(failed))).is_empty());
+}

@@ -138,9 +138,7 @@ fn resume(
     let useless = if executor.is_command() {
         known.is_empty() && executor.active().all(|t| missed.contains(&t.id()))
     } else {
-        !missed.is_empty()
-            && missed.len() == executor.tasks.len()
-            && executor.completed.is_empty()
+        !missed.is_empty() && missed.len() == executor.tasks.len() && executor.completed.is_empty()
     };
     for task in missed {
         let verdict = Verdict {
