@@ -202,7 +202,7 @@ fn restore_framework(turn: &mut Turn<'_>, info: &v1::FrameworkInfo) {
     subscribe::add(turn, framework, Vec::new());
 }
 
-fn is_completed(turn: &Turn<'_>, id: &FrameworkId) -> bool {
+pub(crate) fn is_completed(turn: &Turn<'_>, id: &FrameworkId) -> bool {
     turn.cluster.books.completed_frameworks.iter().any(|f| f.id == *id)
 }
 

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use mezzo_model::{AgentId, FrameworkId, TaskId};
-use mezzo_proto::v1::link::StatusUpdate;
+use mezzo_proto::v1::link::{ShutdownFramework, StatusUpdate, from_master};
 
-use super::Turn;
+use super::{Turn, reregister};
 use crate::effect::{Code, Rejection};
 use crate::events;
 use crate::state::is_terminal;
@@ -27,6 +27,13 @@ pub(crate) fn apply(turn: &mut Turn<'_>, agent: &AgentId, update: StatusUpdate) 
                 framework.as_str()
             ),
         ));
+        // Nobody will acknowledge it. The books had nothing on the agent when the framework was removed, so the agent was
+        // not told; without a word it would send the update for ever.
+        if reregister::is_completed(turn, &framework) {
+            let framework_id = (&framework).into();
+            let end = from_master::Message::ShutdownFramework(ShutdownFramework { framework_id });
+            turn.tell_agent(agent, end);
+        }
         return;
     }
     let mut status = update.status;

@@ -72,8 +72,7 @@ fn a_task_that_an_unreachable_agent_comes_back_without_is_gone() {
     let mut world = World::new();
     let agent = world.register("cpus:4;mem:1024");
     let agent_id = world.agent_id(agent);
-    let session =
-        world.subscribe_as(with_capability(framework("f"), Capability::PartitionAware));
+    let session = world.subscribe_as(with_capability(framework("f"), Capability::PartitionAware));
     let framework_id = world.framework_id(session);
     world.propose(&framework_id, &agent_id, "cpus:4");
     let offer = world.offers(session).pop().unwrap().id;

@@ -260,3 +260,15 @@ fn an_update_of_a_task_that_only_its_agent_knows_can_be_acknowledged() {
     let messages = world.messages(story.agent);
     assert!(matches!(&messages[..], [Message::Acknowledge(a)] if a.task_id.value == "forgotten"));
 }
+
+#[test]
+fn an_agent_that_still_tells_of_a_removed_framework_is_told_of_its_end() {
+    let (mut world, story) = World::with_task();
+    world.update(&story, "t", TaskFinished, 1);
+    world.acknowledge(&story, "t", 1);
+    world.call(story.framework, of(&story.framework_id, call::Type::Teardown));
+    // The acknowledgement has not got there, and there was nothing to shut down by the books.
+    world.messages(story.agent);
+    world.update(&story, "t", TaskFinished, 1);
+    assert!(matches!(&world.messages(story.agent)[..], [Message::ShutdownFramework(_)]));
+}
