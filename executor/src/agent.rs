@@ -38,6 +38,8 @@ pub(crate) struct Agent {
     settings: Settings,
     state: State,
     failures: u32,
+    /// Updates made after the subscription that is being tried was written.
+    behind: Vec<Call>,
 }
 
 enum State {
@@ -53,13 +55,14 @@ struct Open {
 
 impl Agent {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self { settings, state: State::Idle, failures: 0 }
+        Self { settings, state: State::Idle, failures: 0, behind: Vec::new() }
     }
 
     /// Connects and subscribes, after a pause if that has failed before. [`next`](Self::next) tells the outcome.
     pub(crate) fn subscribe(&mut self, subscribe: Subscribe) {
         let mut first = self.call(call::Type::Subscribe);
         first.subscribe = Some(subscribe);
+        self.behind.clear();
         let endpoint = self.settings.agent_endpoint.clone();
         let pause = self.pause();
         self.state = State::Trying(Box::pin(async move {
@@ -70,14 +73,19 @@ impl Agent {
         }));
     }
 
-    /// Sends a status update if there is a stream; if not, the next SUBSCRIBE carries it.
+    /// Sends a status update if there is a stream, or once there is one. If that fails, the next SUBSCRIBE carries it.
     pub(crate) fn send(&mut self, status: TaskStatus) {
         let mut update = self.call(call::Type::Update);
         update.update = Some(call::Update { status });
-        if let State::Open(open) = &self.state {
-            // Full or closed: the stream is not read any more. Breaking it makes everything be sent again.
-            if open.calls.try_send(update).is_err() {
-                self.state = State::Idle;
+        match &self.state {
+            State::Idle => {}
+            // Its SUBSCRIBE is written already, without this update.
+            State::Trying(_) => self.behind.push(update),
+            State::Open(open) => {
+                // Full or closed: the stream is not read any more. Breaking it makes everything be sent again.
+                if open.calls.try_send(update).is_err() {
+                    self.state = State::Idle;
+                }
             }
         }
     }
@@ -88,7 +96,12 @@ impl Agent {
             match &mut self.state {
                 State::Idle => return Heard::Lost,
                 State::Trying(attempt) => match attempt.await {
-                    Ok(open) => self.state = State::Open(Box::new(open)),
+                    Ok(open) => {
+                        let mut behind = self.behind.drain(..);
+                        let sent = behind.all(|call| open.calls.try_send(call).is_ok());
+                        self.state =
+                            if sent { State::Open(Box::new(open)) } else { State::Idle };
+                    }
                     Err(_) => {
                         self.failures += 1;
                         self.state = State::Idle;
