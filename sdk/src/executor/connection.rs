@@ -61,7 +61,9 @@ pub(super) async fn run(config: Config, outbox: Arc<Outbox>, events: mpsc::Sende
                 }
             }
         }
-        let again = Instant::now() + backoff::up_to(config.subscription_backoff_max);
+        // Half of what an agent that has just restarted waits: the attempt after it is up comes in
+        // time.
+        let again = Instant::now() + backoff::up_to(config.subscription_backoff_max / 2);
         if !pause(&outbox, &events, again.min(give_up)).await {
             return;
         }
