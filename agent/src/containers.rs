@@ -9,13 +9,14 @@ use mezzo_agent_core::{Command, Launch, RecoveredContainer, Termination};
 use mezzo_containerizer::{ContainerSpec, Containerizer, DestroyError, NamedHook};
 use mezzo_model::ContainerId;
 use mezzo_proto::v1::{Resource, value};
+use mezzo_runtime::errors::one_line;
 use mezzo_runtime::task::Tasks;
 use tokio::runtime::Handle as Runtime;
 
 use crate::actor::Handle;
 use crate::hooks;
 use crate::numbers::Numbers;
-use crate::start::{Failure, one_line};
+use crate::start::Failure;
 use crate::store::{self, LATEST};
 
 /// The first pause before a container that would not die is killed again.

@@ -148,7 +148,10 @@ mod tests {
     fn a_flag_that_is_no_resources_is_refused() {
         for wrong in ["cpus", "cpus:-1", "cpus:nan", "ports:[5-1]", "mem:abc"] {
             let error = resources(Some(wrong), "*", MACHINE).unwrap_err();
-            assert!(crate::start::one_line(&error).starts_with("flag --resources: "), "{error}");
+            assert!(
+                mezzo_runtime::errors::one_line(&error).starts_with("flag --resources: "),
+                "{error}"
+            );
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use mezzo_agent_core::{Checkpoint, Effect};
 use mezzo_model::AgentId;
+use mezzo_runtime::errors::one_line;
 use mezzo_runtime::shutdown::Shutdown;
 use tokio::sync::{mpsc, watch};
 
@@ -13,7 +14,7 @@ use crate::executors::Sessions;
 use crate::hooks::Hooks;
 use crate::link::MasterLine;
 use crate::numbers::Numbers;
-use crate::start::{Failure, one_line};
+use crate::start::Failure;
 use crate::store::Writer;
 
 /// Steps that wait at most. The actor waits when there are more.

@@ -36,16 +36,16 @@ pub struct Flags {
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub hostname_lookup: bool,
     /// What this machine offers, as cpus:4;mem:1024;ports:[31000-32000] or JSON. What is not mentioned is detected.
-    #[arg(long)]
+    #[arg(long, value_parser = resources)]
     pub resources: Option<String>,
     /// What frameworks may choose this machine by, as rack:r1;os:linux.
-    #[arg(long)]
+    #[arg(long, value_parser = attributes)]
     pub attributes: Option<String>,
     /// Role that resources belong to that do not name one; * means anybody.
     #[arg(long, default_value = "*")]
     pub default_role: String,
     /// Region and zone as JSON, {"fault_domain":{"region":{"name":"r"},"zone":{"name":"z"}}}.
-    #[arg(long)]
+    #[arg(long, value_parser = domain)]
     pub domain: Option<String>,
     /// Directory for what does not outlive a reboot; DIR/runtime in --work_dir unless given.
     #[arg(long, value_name = "DIR")]
@@ -110,6 +110,33 @@ pub struct Flags {
     /// Logs and traces.
     #[command(flatten)]
     pub telemetry: TelemetryFlags,
+}
+
+/// A text that makes sense as `--resources`, so that a wrong one is refused before anything starts.
+fn resources(text: &str) -> Result<String, String> {
+    let parsed = mezzo_model::ParsedResources::parse(text, &mezzo_model::Role::star());
+    parsed.map(|_| text.to_owned()).map_err(|error| line(&error))
+}
+
+fn attributes(text: &str) -> Result<String, String> {
+    let parsed = mezzo_model::Attributes::parse(text);
+    parsed.map(|_| text.to_owned()).map_err(|error| line(&error))
+}
+
+fn domain(text: &str) -> Result<String, String> {
+    let parsed = mezzo_proto::json::from_str::<mezzo_proto::v1::DomainInfo>(text);
+    parsed.map(|_| text.to_owned()).map_err(|error| {
+        format!(
+            "expected JSON as {{\"fault_domain\":{{\"region\":{{\"name\":\"r\"}},\"zone\":{{\"name\":\"z\"}}}}}}: {}",
+            line(&error)
+        )
+    })
+}
+
+/// An error with its causes.
+fn line(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]

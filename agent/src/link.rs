@@ -6,6 +6,7 @@ use std::time::Duration;
 use mezzo_agent_core::Command;
 use mezzo_proto::v1::link::agent_link_client::AgentLinkClient;
 use mezzo_proto::v1::link::{FromAgent, FromMaster, Pong, from_agent, from_master};
+use mezzo_runtime::errors::one_line;
 use mezzo_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -174,7 +175,7 @@ impl Link {
             .tcp_nodelay(true)
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(4 << 20);
-        endpoint.connect().await.map_err(|error| crate::start::one_line(&error))
+        endpoint.connect().await.map_err(|error| one_line(&error))
     }
 
     /// Passes on what the master says until it is gone.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use mezzo_agent::Agent;
 use mezzo_agent::flags::Flags;
+use mezzo_runtime::errors::one_line;
 use mezzo_runtime::shutdown::Shutdown;
 use mezzo_runtime::{config, telemetry};
 
@@ -31,12 +32,12 @@ fn main() -> ExitCode {
 
 async fn run(flags: config::Parsed<Flags>) -> Result<(), String> {
     let telemetry = telemetry::init("mezzo-agent", &flags.config.telemetry)
-        .map_err(|error| mezzo_agent::start::one_line(&error))?;
+        .map_err(|error| one_line(&error))?;
     let shutdown = Shutdown::new();
     shutdown.listen_for_signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
     let outcome = match Agent::start(flags, shutdown).await {
         Ok(agent) => agent.run().await,
-        Err(error) => Err(mezzo_agent::start::one_line(&error)),
+        Err(error) => Err(one_line(&error)),
     };
     telemetry.finish().await;
     outcome

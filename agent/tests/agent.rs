@@ -338,7 +338,7 @@ async fn what_cannot_be_started_says_why_in_one_line() {
     ];
     for (flags, expected) in cases {
         let error = try_start(flags, &FakeContainerizer::new()).await.err().unwrap();
-        let line = mezzo_agent::start::one_line(&error);
+        let line = mezzo_runtime::errors::one_line(&error);
         assert!(line.contains(expected), "expected {expected:?} in {line:?}");
         assert_eq!(line.lines().count(), 1);
     }
@@ -359,7 +359,7 @@ async fn a_restart_with_less_than_before_is_refused_with_the_difference() {
         .await
         .err()
         .unwrap();
-    let line = mezzo_agent::start::one_line(&error);
+    let line = mezzo_runtime::errors::one_line(&error);
     assert!(line.contains("resources were cpus:2;") && line.contains("and are cpus:1;"), "{line}");
     let more = ["--resources=cpus:3;mem:1024;disk:1024", "--reconfiguration_policy=additive"];
     start(flags(dir.path(), &master, &more), &FakeContainerizer::new()).await.stop().await.unwrap();

@@ -43,19 +43,6 @@ pub fn run(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
     runtime.block_on(start(parsed))
 }
 
-/// Says on stderr why the process ends: one line, the cause of the cause included.
-pub fn complain(error: &dyn Error) {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        line = format!("{line}: {inner}");
-        cause = inner.source();
-    }
-    // Nobody is left to tell when even this fails.
-    let _ =
-        std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("mezzo-master: {line}\n"));
-}
-
 async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
     let Parsed { config: flags, effective } = parsed;
     let telemetry = telemetry::init("mezzo-master", &flags.telemetry)?;

@@ -45,7 +45,11 @@ pub struct Flags {
     #[arg(long, default_value = "1secs")]
     pub allocation_interval: DurationArg,
     /// The smallest offers: sets apart by `|`, of which one must be reached.
-    #[arg(long, default_value = "cpus:0.01|mem:32")]
+    #[arg(
+        long,
+        default_value = "cpus:0.01|mem:32",
+        value_parser = |text: &str| smallest_offers(text).map(|_| text.to_owned())
+    )]
     pub min_allocatable_resources: String,
     /// How roles are put in order.
     #[arg(long, default_value = "drf", value_parser = ["drf"])]
@@ -125,8 +129,8 @@ fn smallest_offers(text: &str) -> Result<Vec<ResourceQuantities>, String> {
             });
             let Some((name, value)) = value else {
                 return Err(format!(
-                    "--min_allocatable_resources={text}: {entry:?} is not an amount of a \
-                     resource, expected for example cpus:0.01|mem:32"
+                    "{entry:?} is not an amount of a resource, expected for example \
+                     cpus:0.01|mem:32"
                 ));
             };
             quantities.quantities.insert(name.to_owned(), Scalar { value });

@@ -12,6 +12,7 @@
 //! | [`serve`] | one port for gRPC and HTTP |
 //! | [`layers`] | trace, panic fence, size limit, deadline around every call |
 //! | [`status`] | failed calls with details |
+//! | [`errors`] | an error and its causes in one line |
 //!
 //! A process is put together like this:
 //!
@@ -55,6 +56,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod errors;
 pub mod layers;
 pub mod metrics;
 pub mod serve;

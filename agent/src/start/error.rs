@@ -10,7 +10,7 @@ use crate::identity::IdentityError;
 use crate::modules::ModulesError;
 use crate::store::{self, LockError, WriteError};
 
-/// Why an agent cannot start. One line each, with [`one_line`].
+/// Why an agent cannot start. One line each, with [`mezzo_runtime::errors::one_line`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -76,22 +76,6 @@ pub enum StartError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-}
-
-/// An error and everything behind it, in one line.
-pub fn one_line(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let text = source.to_string();
-        // Some errors repeat what is behind them.
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        next = source.source();
-    }
-    line.replace('\n', " ")
 }
 
 pub(super) fn system(

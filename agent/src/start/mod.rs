@@ -15,6 +15,7 @@ use mezzo_proto::v1::agent::agent_service_server::AgentServiceServer;
 use mezzo_proto::v1::executor::executor_service_server::ExecutorServiceServer;
 use mezzo_runtime::clock::Clock;
 use mezzo_runtime::config::Parsed;
+use mezzo_runtime::errors::one_line;
 use mezzo_runtime::metrics::Metrics;
 use mezzo_runtime::serve::{ServeOptions, Server, TcpIncoming};
 use mezzo_runtime::shutdown::Shutdown;
@@ -22,7 +23,7 @@ use mezzo_runtime::task::{OnShutdown, Tasks};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
-pub use error::{StartError, one_line};
+pub use error::StartError;
 
 use error::system;
 use prepare::{

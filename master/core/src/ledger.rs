@@ -72,9 +72,9 @@ impl Turn<'_> {
         latest: v1::TaskState,
         status: &v1::TaskStatus,
     ) {
-        let entry = self.framework_mut(framework).and_then(|f| {
-            f.tasks.get_mut(task).or_else(|| f.unreachable_tasks.get_mut(task))
-        });
+        let entry = self
+            .framework_mut(framework)
+            .and_then(|f| f.tasks.get_mut(task).or_else(|| f.unreachable_tasks.get_mut(task)));
         let Some(entry) = entry else { return };
         let entry = Arc::make_mut(entry);
         // A terminal state is final, whatever comes in late.
