@@ -99,8 +99,7 @@ impl Agent {
                     Ok(open) => {
                         let mut behind = self.behind.drain(..);
                         let sent = behind.all(|call| open.calls.try_send(call).is_ok());
-                        self.state =
-                            if sent { State::Open(Box::new(open)) } else { State::Idle };
+                        self.state = if sent { State::Open(Box::new(open)) } else { State::Idle };
                     }
                     Err(_) => {
                         self.failures += 1;

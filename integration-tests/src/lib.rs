@@ -28,5 +28,5 @@ mod wait;
 pub use cluster::{Builder, Cluster};
 pub use finished::{Finished, finished};
 pub use http::http_get;
-pub use process::{Process, binary, resident_mib, cpu_seconds};
+pub use process::{Process, binary, cpu_seconds, resident_mib};
 pub use wait::until;

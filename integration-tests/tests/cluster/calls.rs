@@ -162,7 +162,12 @@ async fn garbage_on_the_port_is_no_reason_to_end() -> Done {
     let cluster = cluster().await?;
     let addresses = [cluster.master_address(), cluster.agent_address(0)?.to_string()];
     for address in &addresses {
-        for garbage in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..], b"\0\0\0\0\0\0\0\0", &[0xff; 70_000], b"GET /\r\n\r\n"] {
+        for garbage in [
+            &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..],
+            b"\0\0\0\0\0\0\0\0",
+            &[0xff; 70_000],
+            b"GET /\r\n\r\n",
+        ] {
             let mut stream = tokio::net::TcpStream::connect(address).await?;
             // Either may fail: the other side may have closed already.
             let _ = stream.write_all(garbage).await;
@@ -195,7 +200,8 @@ async fn calls_of_a_framework_that_nobody_knows_are_refused() -> Done {
     let channel = raw::channel(&cluster.master_address()).await?;
     let mut client =
         mezzo_proto::v1::scheduler::scheduler_service_client::SchedulerServiceClient::new(channel);
-    let kill = call::Kill { task_id: TaskId { value: "t".to_owned() }, agent_id: None, kill_policy: None };
+    let kill =
+        call::Kill { task_id: TaskId { value: "t".to_owned() }, agent_id: None, kill_policy: None };
     for framework in [None, Some("nobody".to_owned())] {
         let call = Call {
             framework_id: framework.map(|value| mezzo_sdk::v1::FrameworkId { value }),
@@ -217,11 +223,8 @@ async fn an_agent_that_claims_the_id_of_another_does_not_get_it() -> Done {
     let agents = cluster.master().await?.get_agents(()).await?.into_inner().agents;
     let mut info = agents[0].agent_info.clone();
     info.hostname = "impostor".to_owned();
-    let claim = link::Reregister {
-        agent_info: info,
-        version: "0.1.0".to_owned(),
-        ..Default::default()
-    };
+    let claim =
+        link::Reregister { agent_info: info, version: "0.1.0".to_owned(), ..Default::default() };
     let claim = link::FromAgent { message: Some(link::from_agent::Message::Reregister(claim)) };
     let mut link = AgentLinkClient::new(raw::channel(&cluster.master_address()).await?);
     let mut answer = link.connect(tokio_stream::once(claim)).await?.into_inner();

@@ -33,7 +33,8 @@ async fn run_passes_on_output_and_exit_code() -> Done {
     let cluster = cluster().await?;
     let end = mezzo(&cluster, &["run", "--", "echo", "hello", "world"]).await?;
     assert_eq!((end.code, end.stdout.as_str()), (Some(0), "hello world\n"), "{end:?}");
-    let end = mezzo(&cluster, &["run", "--env", "X=1 2", "--", "echo $X; echo bad >&2; exit 7"]).await?;
+    let end =
+        mezzo(&cluster, &["run", "--env", "X=1 2", "--", "echo $X; echo bad >&2; exit 7"]).await?;
     assert_eq!((end.code, end.stdout.as_str()), (Some(7), "1 2\n"), "{end:?}");
     assert!(end.stderr.contains("bad"), "{end:?}");
     let end = mezzo(&cluster, &["run", "--", "kill -KILL $$"]).await?;
@@ -53,7 +54,10 @@ async fn run_takes_many_tasks_from_a_file_and_many_instances() -> Done {
     fs::create_dir(&ran)?;
     fs::write(
         &file,
-        format!("{mark}\n\n{}\n", serde_json::json!({"command": mark, "cpus": 0.2, "instances": 3})),
+        format!(
+            "{mark}\n\n{}\n",
+            serde_json::json!({"command": mark, "cpus": 0.2, "instances": 3})
+        ),
     )?;
     let end = mezzo(&cluster, &["run", "--tasks", &file.display().to_string()]).await?;
     assert_eq!(end.code, Some(0), "{end:?}");
@@ -84,8 +88,13 @@ async fn lists_are_tables_for_people_and_json_for_programs() -> Done {
     let ids = frameworks["frameworks"].as_array().cloned().unwrap_or_default();
     let id = framework.id();
     assert!(ids.iter().any(|f| f["framework_info"]["id"]["value"] == id.as_str()), "{frameworks}");
-    assert!(json(&cluster, &["--json", "offers"]).await?.is_object() || json(&cluster, &["--json", "offers"]).await?.is_array());
-    for (list, word) in [("agents", "127.0.0.1"), ("tasks", "listed"), ("frameworks", "test"), ("offers", "OFFER")] {
+    assert!(
+        json(&cluster, &["--json", "offers"]).await?.is_object()
+            || json(&cluster, &["--json", "offers"]).await?.is_array()
+    );
+    for (list, word) in
+        [("agents", "127.0.0.1"), ("tasks", "listed"), ("frameworks", "test"), ("offers", "OFFER")]
+    {
         let end = mezzo(&cluster, &[list]).await?;
         assert_eq!(end.code, Some(0), "{end:?}");
         assert!(end.stdout.contains(word), "{list}: {end:?}");
@@ -124,7 +133,12 @@ async fn logs_show_what_a_task_wrote_and_kill_ends_it() -> Done {
 async fn run_that_is_interrupted_ends_its_task() -> Done {
     let cluster = cluster().await?;
     let folder = tempfile::tempdir()?;
-    let flags = [format!("--master={}", cluster.master_address()), "run".to_owned(), "--".to_owned(), "exec sleep 70003".to_owned()];
+    let flags = [
+        format!("--master={}", cluster.master_address()),
+        "run".to_owned(),
+        "--".to_owned(),
+        "exec sleep 70003".to_owned(),
+    ];
     let mut run = Process::start("mezzo", &flags, &folder.path().join("log"))?;
     until("the task runs", async || {
         Ok((!kernel::processes_called(&["sleep", "70003"]).is_empty()).then_some(()))
@@ -148,11 +162,13 @@ async fn a_local_cluster_ends_with_ctrl_c_and_leaves_nothing() -> Done {
     let mut local = Process::start("mezzo", &flags, &folder.path().join("log"))?;
     let master = until("it says where its master is", async || {
         let log = local.log();
-        let word = log.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_ascii_digit()));
+        let word =
+            log.split_whitespace().map(|word| word.trim_matches(|c: char| !c.is_ascii_digit()));
         Ok(word.filter(|word| word.contains("127.0.0.1:")).map(str::to_owned).next())
     })
     .await?;
-    let end = finished("mezzo", &["run", "--", "echo from local"], &[("MEZZO_MASTER", &master)]).await?;
+    let end =
+        finished("mezzo", &["run", "--", "echo from local"], &[("MEZZO_MASTER", &master)]).await?;
     assert_eq!((end.code, end.stdout.as_str()), (Some(0), "from local\n"), "{end:?}");
     let mut background = Process::start(
         "mezzo",
@@ -176,7 +192,15 @@ async fn a_local_cluster_ends_with_ctrl_c_and_leaves_nothing() -> Done {
 
 #[tokio::test]
 async fn a_local_cluster_ends_with_its_command_and_its_exit_code() -> Done {
-    let words = ["local", "--port=0", "--resources=cpus:1;mem:256", "--", "sh", "-c", "test -n \"$MEZZO_MASTER\" && exit 5"];
+    let words = [
+        "local",
+        "--port=0",
+        "--resources=cpus:1;mem:256",
+        "--",
+        "sh",
+        "-c",
+        "test -n \"$MEZZO_MASTER\" && exit 5",
+    ];
     let end = finished("mezzo", &words, &[]).await?;
     assert_eq!(end.code, Some(5), "{end:?}");
     Ok(())

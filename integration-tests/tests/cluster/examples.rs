@@ -16,7 +16,10 @@ async fn hello_framework_and_custom_executor_finish() -> Done {
     let cluster = Cluster::quick().start().await?;
     assert_eq!(last_line(&cluster, "hello-framework").await?, "hello-framework: TASK_FINISHED");
     let primes = last_line(&cluster, "custom-executor").await?;
-    assert!(primes.starts_with("custom-executor: ") && primes.contains(" in 1 process"), "{primes}");
+    assert!(
+        primes.starts_with("custom-executor: ") && primes.contains(" in 1 process"),
+        "{primes}"
+    );
     let failed = [cluster.master_address(), "exit 3".to_owned()];
     let failed: Vec<&str> = failed.iter().map(String::as_str).collect();
     let end = finished("hello-framework", &failed, &[]).await?;

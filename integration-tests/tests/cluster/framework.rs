@@ -40,7 +40,8 @@ impl TestFramework {
     pub(crate) async fn of(driver: SchedulerDriver) -> anyhow::Result<Self> {
         let driver = driver.backoff(Duration::from_millis(50), Duration::from_millis(200));
         let (handle, events) = driver.start();
-        let mut framework = Self { handle, events, offers: Vec::new(), updates: Vec::new(), ahead: None };
+        let mut framework =
+            Self { handle, events, offers: Vec::new(), updates: Vec::new(), ahead: None };
         while !framework.handle.connected() {
             framework.step().await?;
         }
@@ -96,8 +97,7 @@ impl TestFramework {
             self.step().await?;
         }
         loop {
-            let mut packing =
-                Packing::new(std::mem::take(&mut self.offers)).refuse_seconds(0.0);
+            let mut packing = Packing::new(std::mem::take(&mut self.offers)).refuse_seconds(0.0);
             let placed = packing.place(task).is_some();
             packing.launch(&self.handle);
             if placed {

@@ -31,14 +31,20 @@ async fn the_remove_executor_hook_keeps_what_a_task_wrote() -> Done {
     let archive = tempfile::tempdir()?;
     let cluster = Cluster::quick()
         .agent_flag("--hooks=remove-executor")
-        .agent_flag(manifest("remove-executor", "archive_dir", &archive.path().display().to_string()))
+        .agent_flag(manifest(
+            "remove-executor",
+            "archive_dir",
+            &archive.path().display().to_string(),
+        ))
         .start()
         .await?;
     let mut framework = TestFramework::connect(&cluster).await?;
     let task = Task::shell("echo remember me > keepsake").id("t");
     assert_eq!(framework.run(&task).await?.state(), TaskFinished);
     let listing = until("its sandbox is in the archive", async || {
-        let Some(file) = std::fs::read_dir(archive.path())?.flatten().next() else { return Ok(None) };
+        let Some(file) = std::fs::read_dir(archive.path())?.flatten().next() else {
+            return Ok(None);
+        };
         let tar = tokio::process::Command::new("tar").arg("-tzf").arg(file.path()).output().await?;
         Ok(tar.status.success().then(|| String::from_utf8_lossy(&tar.stdout).into_owned()))
     })
@@ -51,7 +57,9 @@ async fn the_remove_executor_hook_keeps_what_a_task_wrote() -> Done {
 fn manifest(module: &str, key: &str, value: &str) -> String {
     let library = format!("mezzo_hook_{}", module.replace('-', "_"));
     let file = std::env::current_exe().ok().and_then(|exe| {
-        exe.ancestors().map(|folder| folder.join(format!("lib{library}.so"))).find(|file| file.is_file())
+        exe.ancestors()
+            .map(|folder| folder.join(format!("lib{library}.so")))
+            .find(|file| file.is_file())
     });
     let file = file.unwrap_or_else(|| format!("lib{library}.so").into());
     let parameter = format!(r#"{{"key":"{key}","value":"{value}"}}"#);

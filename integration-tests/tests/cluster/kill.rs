@@ -46,7 +46,8 @@ async fn a_killed_task_is_asked_first_and_may_tidy_up() -> Done {
 }
 
 #[tokio::test]
-async fn a_task_that_ignores_sigterm_is_made_to_end_after_its_grace_with_all_its_children() -> Done {
+async fn a_task_that_ignores_sigterm_is_made_to_end_after_its_grace_with_all_its_children() -> Done
+{
     let cluster = cluster().await?;
     let info = Framework::new("killing").capability(Capability::TaskKillingState);
     let mut framework = TestFramework::with(&cluster, info).await?;
@@ -123,7 +124,8 @@ async fn a_framework_that_is_torn_down_takes_its_tasks_along() -> Done {
     let id = framework.id();
     framework.teardown().await;
     nobody_sleeps("20005").await?;
-    let again = TestFramework::with(&cluster, Framework::new("again").id(FrameworkId { value: id })).await;
+    let again =
+        TestFramework::with(&cluster, Framework::new("again").id(FrameworkId { value: id })).await;
     let error = again.err().map(|error| error.to_string()).unwrap_or_default();
     assert!(error.contains("Framework has been removed"), "{error}");
     Ok(())

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use mezzo_integration_tests::Cluster;
 use mezzo_sdk::scheduler::Event;
-use mezzo_sdk::v1::TaskState::{
-    TaskDropped, TaskFailed, TaskFinished, TaskRunning, TaskStarting,
-};
+use mezzo_sdk::v1::TaskState::{TaskDropped, TaskFailed, TaskFinished, TaskRunning, TaskStarting};
 use mezzo_sdk::v1::agent::call::ListFiles;
 use mezzo_sdk::v1::task_status::{Reason, Source};
 use mezzo_sdk::v1::{CommandInfo, TaskState};

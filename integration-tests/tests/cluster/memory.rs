@@ -13,15 +13,17 @@ use crate::kernel;
 const GREEDY: &str = "tail /dev/zero";
 
 #[tokio::test]
-async fn a_task_that_exceeds_its_memory_ends_once_with_that_reason_and_its_neighbour_goes_on() -> Done
-{
+async fn a_task_that_exceeds_its_memory_ends_once_with_that_reason_and_its_neighbour_goes_on()
+-> Done {
     kernel::needs_root()?;
     let cluster = Cluster::quick().start().await?;
     let mut framework = TestFramework::connect(&cluster).await?;
     framework.start(&Task::shell("exec sleep 30001").id("neighbour")).await?;
     let agent = cluster.agent_pid(0);
 
-    for (name, script) in [("greedy", GREEDY.to_owned()), ("nested", format!("sh -c '{GREEDY}; :'"))] {
+    for (name, script) in
+        [("greedy", GREEDY.to_owned()), ("nested", format!("sh -c '{GREEDY}; :'"))]
+    {
         let end = framework.run(&Task::shell(script).id(name).mem(32.0)).await?;
         assert_eq!(end.state(), TaskFailed, "{end:?}");
         assert_eq!(end.reason(), Reason::ContainerLimitationMemory, "{end:?}");

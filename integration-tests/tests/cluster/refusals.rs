@@ -28,13 +28,21 @@ async fn unknown_and_wrong_flags_are_one_line_that_says_what_was_expected() -> D
         ("mezzo-master", "--allocation_interval=1", &["allocation_interval", "secs"]),
         ("mezzo-master", "--port=65536", &["port", "65536"]),
         ("mezzo-master", "--role_sorter=fifo", &["role_sorter", "drf"]),
-        ("mezzo-master", "--min_allocatable_resources=cpus", &["min_allocatable_resources", "cpus:0.01"]),
+        (
+            "mezzo-master",
+            "--min_allocatable_resources=cpus",
+            &["min_allocatable_resources", "cpus:0.01"],
+        ),
         ("mezzo-agent", "--resource=cpus:1", &["resources"]),
         ("mezzo-agent", "--resources=cpus:-1", &["resources", "cpus"]),
         ("mezzo-agent", "--resources=cpus:NaN", &["resources", "cpus"]),
         ("mezzo-agent", "--resources=cpus", &["resources", "cpus"]),
         ("mezzo-agent", "--attributes=rack", &["attributes", "rack"]),
-        ("mezzo-agent", "--executor_registration_timeout=soon", &["executor_registration_timeout", "secs"]),
+        (
+            "mezzo-agent",
+            "--executor_registration_timeout=soon",
+            &["executor_registration_timeout", "secs"],
+        ),
         ("mezzo-agent", "--recover=never", &["recover", "reconnect"]),
         ("mezzo-agent", "--domain={", &["domain"]),
         ("mezzo", "--frobnicate", &["frobnicate"]),
@@ -82,7 +90,8 @@ async fn a_module_that_is_not_there_is_named() -> Done {
     ];
     for (name, extra, word) in cases {
         let needed = needed(name, folder.path());
-        let flags: Vec<&str> = needed.iter().map(String::as_str).chain(extra.iter().copied()).collect();
+        let flags: Vec<&str> =
+            needed.iter().map(String::as_str).chain(extra.iter().copied()).collect();
         let line = refused(name, &flags).await?;
         assert!(line.contains(word), "{name} {extra:?}: {line}");
     }
@@ -97,8 +106,13 @@ async fn a_directory_that_cannot_be_written_is_named() -> Done {
     // Nobody can make a directory in these, root neither.
     for work_dir in [file.join("below"), "/proc/mezzo".into(), "/dev/null".into()] {
         let flag = format!("--work_dir={}", work_dir.display());
-        for (name, other) in [("mezzo-master", "--port=0"), ("mezzo-agent", "--master=127.0.0.1:1")] {
-            let line = refused(name, &[&flag, "--port=0", other][..if name == "mezzo-master" { 2 } else { 3 }]).await?;
+        for (name, other) in [("mezzo-master", "--port=0"), ("mezzo-agent", "--master=127.0.0.1:1")]
+        {
+            let line = refused(
+                name,
+                &[&flag, "--port=0", other][..if name == "mezzo-master" { 2 } else { 3 }],
+            )
+            .await?;
             assert!(line.contains("work_dir"), "{name}: {line}");
             assert!(line.contains(&work_dir.display().to_string()), "{name}: {line}");
         }
@@ -127,7 +141,8 @@ async fn a_port_in_use_is_named() -> Done {
 async fn flags_come_from_the_environment_too_and_dashes_are_underscores() -> Done {
     let folder = tempfile::tempdir()?;
     let work_dir = folder.path().join("work").display().to_string();
-    let end = finished("mezzo-master", &["--work-dir", &work_dir], &[("MEZZO_PORT", "no-port")]).await?;
+    let end =
+        finished("mezzo-master", &["--work-dir", &work_dir], &[("MEZZO_PORT", "no-port")]).await?;
     assert_eq!(end.code, Some(2), "{end:?}");
     assert!(end.stderr.contains("no-port"), "{end:?}");
     Ok(())
@@ -139,7 +154,8 @@ async fn an_agent_whose_resources_shrank_is_told_what_to_do() -> Done {
     cluster.kill_agent(0)?;
     let work_dir = format!("--work_dir={}", cluster.agent_work_dir(0).display());
     let master = format!("--master={}", cluster.master_address());
-    let flags = [&work_dir, &master, "--port=0", "--resources=cpus:1;mem:64", "--hostname=127.0.0.1"];
+    let flags =
+        [&work_dir, &master, "--port=0", "--resources=cpus:1;mem:64", "--hostname=127.0.0.1"];
     let line = refused("mezzo-agent", &flags.map(|flag: &str| flag)).await?;
     assert!(line.contains("cpus") || line.contains("reconfiguration_policy"), "{line}");
     Ok(())

@@ -27,10 +27,10 @@ async fn cluster() -> anyhow::Result<Arc<Cluster>> {
 /// The services that reflection of one version lists.
 macro_rules! services {
     ($version:ident, $address:expr) => {{
+        use tonic_reflection::pb::$version::ServerReflectionRequest;
         use tonic_reflection::pb::$version::server_reflection_client::ServerReflectionClient;
         use tonic_reflection::pb::$version::server_reflection_request::MessageRequest;
         use tonic_reflection::pb::$version::server_reflection_response::MessageResponse;
-        use tonic_reflection::pb::$version::ServerReflectionRequest;
         let request = ServerReflectionRequest {
             host: String::new(),
             message_request: Some(MessageRequest::ListServices(String::new())),
@@ -108,7 +108,8 @@ async fn the_state_of_the_cluster_holds_its_parts() -> Done {
     let (agents, frameworks, tasks) = (state.get_agents, state.get_frameworks, state.get_tasks);
     assert_eq!(agents.map(|a| a.agents.len()), Some(1));
     let ids = frameworks.unwrap_or_default().frameworks;
-    let ids: Vec<_> = ids.into_iter().filter_map(|f| f.framework_info.id).map(|id| id.value).collect();
+    let ids: Vec<_> =
+        ids.into_iter().filter_map(|f| f.framework_info.id).map(|id| id.value).collect();
     assert!(ids.contains(&framework.id()), "{ids:?}");
     let tasks = tasks.unwrap_or_default().tasks;
     assert!(tasks.iter().any(|task| task.task_id.value == "there"), "{tasks:?}");
@@ -156,16 +157,21 @@ async fn every_documented_metric_is_there() -> Done {
     // Numbers with labels are there from their first value on.
     cluster.agent(0).await?.get_health(()).await?;
     let document = include_str!("../../../docs/metrics.md");
-    for (address, prefix) in
-        [(cluster.master_address().parse()?, "mezzo_master_"), (cluster.agent_address(0)?, "mezzo_agent_")]
-    {
+    for (address, prefix) in [
+        (cluster.master_address().parse()?, "mezzo_master_"),
+        (cluster.agent_address(0)?, "mezzo_agent_"),
+    ] {
         // Requests are counted once they are answered.
         http_get(address, "/metrics").await?;
         let (code, text) = http_get(address, "/metrics").await?;
         assert_eq!(code, 200);
         let rows = document.lines().filter(|line| line.starts_with("| `"));
         for name in rows.flat_map(|row| row.split('|').nth(1).unwrap_or_default().split('`')) {
-            let name = name.split('{').next().unwrap_or_default().replace('…', prefix.trim_end_matches('_'));
+            let name = name
+                .split('{')
+                .next()
+                .unwrap_or_default()
+                .replace('…', prefix.trim_end_matches('_'));
             let ours = name.starts_with(prefix) || name.starts_with("process_");
             // Labels appear with their first value, and nothing has failed here.
             let first_value_missing = name.contains("errors") || name.contains("panics");

@@ -43,7 +43,13 @@ async fn statistics_tell_limits_of_task_and_executor_and_usage_of_the_cgroup() -
     assert_eq!(first["source"], "busy", "{body}");
     let numbers = &first["statistics"];
     assert_eq!(numbers["mem_limit_bytes"], 96 << 20, "{body}");
-    for name in ["timestamp", "cpus_soft_limit", "cpus_user_time_secs", "cpus_system_time_secs", "mem_rss_bytes"] {
+    for name in [
+        "timestamp",
+        "cpus_soft_limit",
+        "cpus_user_time_secs",
+        "cpus_system_time_secs",
+        "mem_rss_bytes",
+    ] {
         assert!(numbers[name].is_number(), "{name}: {body}");
     }
     let (code, body) = http_get(address, "/containers").await?;
