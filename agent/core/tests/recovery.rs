@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use mezzo_agent_core::{
     Checkpoint, Command, Effect, ExecutorCall, Phase, Recovered, RecoveredFramework, RecoveredRun,
-    Termination,
+    Settings, Termination,
 };
 use mezzo_model::{AgentId, ContainerId, ExecutorId};
 use mezzo_proto::state::v1::RunRecord;
@@ -119,6 +119,16 @@ fn an_executor_that_ends_while_the_master_has_not_answered_is_told_after_the_ans
     assert!(reregister(&scene.say(Command::LinkUp)).executors.is_empty());
     let told = to_master(&scene.registered_with(Vec::new()));
     assert!(told.iter().all(|m| matches!(m, Message::StatusUpdate(_))));
+}
+
+#[test]
+fn an_executor_that_is_about_to_be_started_is_on_the_list() {
+    let mut scene = Scene::with(Settings { decorate_tasks: true, ..scene::settings() });
+    scene.run(custom_task("t1", "e1"));
+    scene.say(Command::LinkDown);
+    let message = reregister(&scene.say(Command::LinkUp));
+    assert_eq!((message.tasks.len(), message.executors.len()), (1, 1));
+    assert_eq!(message.executors[0].executor_id.value, "e1");
 }
 
 #[test]

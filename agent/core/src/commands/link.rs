@@ -1,11 +1,14 @@
 //! The connection to a master comes and goes.
 
+use std::collections::BTreeMap;
+
 use mezzo_proto::v1::link::{Register, Reregister, from_agent};
 use mezzo_proto::v1::{ExecutorInfo, FrameworkId, FrameworkInfo, agent_info::Capability};
 
 use crate::agent::{Agent, Phase};
 use crate::effect::Effect;
 use crate::executor::State;
+use crate::framework::Framework;
 use crate::timers::Timer;
 use crate::turn::Turn;
 
@@ -46,18 +49,28 @@ fn frameworks(agent: &Agent) -> Vec<FrameworkInfo> {
     agent.frameworks.values().filter(|f| !f.terminating).map(|f| f.info.clone()).collect()
 }
 
+/// Custom executors, and those that are about to be started: a master that is not told of them forgets them.
 fn executors(agent: &Agent) -> Vec<ExecutorInfo> {
-    agent
-        .frameworks
-        .values()
-        .flat_map(|f| f.executors.values().map(move |e| (f, e)))
-        .filter(|(_, e)| !e.is_command() && e.state != State::Terminated)
-        .map(|(f, e)| {
-            let mut info = e.info.clone();
-            info.framework_id = Some(FrameworkId { value: f.id.as_str().to_owned() });
-            info
-        })
-        .collect()
+    let of_framework = |f: &Framework, info: &ExecutorInfo| {
+        let framework_id = Some(FrameworkId { value: f.id.as_str().to_owned() });
+        ExecutorInfo { framework_id, ..info.clone() }
+    };
+    let mut all = Vec::new();
+    for framework in agent.frameworks.values() {
+        let here = framework.executors.values();
+        let here = here.filter(|e| !e.is_command() && e.state != State::Terminated);
+        all.extend(here.map(|e| of_framework(framework, &e.info)));
+        let mut coming: BTreeMap<&str, &ExecutorInfo> = BTreeMap::new();
+        for launch in framework.launches.values().filter(|l| l.launch_executor) {
+            let custom = launch.tasks.iter().filter_map(|t| t.executor.as_ref());
+            coming.extend(
+                launch.group.iter().chain(custom).map(|e| (e.executor_id.value.as_str(), e)),
+            );
+        }
+        coming.retain(|id, _| !framework.executors.contains_key(*id));
+        all.extend(coming.into_values().map(|e| of_framework(framework, e)));
+    }
+    all
 }
 
 /// Nothing is sent until a master registers the agent again.
