@@ -14,7 +14,7 @@ use mezzo_proto::v1::link::{
 };
 use mezzo_proto::v1::task_status::Reason;
 
-use super::{AgentHello, Turn, register, subscribe};
+use super::{AgentHello, Turn, agent_lost, register, subscribe};
 use crate::effect::{Effect, SessionId, Write};
 use crate::events;
 use crate::state::{AfterWrite, Executor, Framework, Task, is_terminal};
@@ -177,8 +177,13 @@ fn restore(
         taken.extend(restore_task(turn, id, task, told));
     }
     for (framework, role, resources) in taken {
+        let needed = resources.unallocate();
+        if turn.agent(id).is_some_and(|a| !a.available.contains(&needed)) {
+            // What runs comes before what is offered.
+            agent_lost::rescind_offers(turn, id);
+        }
         if let Some(agent) = turn.agent_mut(id) {
-            agent.available.subtract(&resources.unallocate());
+            agent.available.subtract(&needed);
         }
         if announced {
             turn.allocated(&framework, &role, id, &resources);

@@ -90,3 +90,15 @@ fn a_task_that_an_unreachable_agent_comes_back_without_is_gone() {
     assert!(known.unreachable_tasks.is_empty());
     assert_eq!(known.completed_tasks.last().unwrap().state(), TaskGone);
 }
+
+#[test]
+fn what_an_agent_runs_comes_before_what_is_offered_of_it() {
+    let (mut world, story) = World::with_offer("cpus:4;mem:1024");
+    let (mut other, known) = World::with_task();
+    // It has a task that these books lack, and everything of it is offered.
+    let tasks = returns(&mut other, &known, PORT, true).tasks;
+    let message = Reregister { tasks, ..returns(&mut world, &story, PORT, false) };
+    world.reregister(message);
+    assert!(!world.offer_is_open(&story.offer));
+    assert_eq!(world.available(&story.agent_id), "cpus:3;mem:896");
+}
