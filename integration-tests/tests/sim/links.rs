@@ -44,11 +44,11 @@ impl End {
 /// What travels.
 #[derive(Clone, Debug)]
 pub enum Packet {
-    FromAgent(from_agent::Message),
-    FromMaster(from_master::Message),
+    FromAgent(Box<from_agent::Message>),
+    FromMaster(Box<from_master::Message>),
     Call(Box<scheduler::Call>),
     Event(Box<scheduler::Event>),
-    FromExecutor(ExecutorCall),
+    FromExecutor(Box<ExecutorCall>),
     ToExecutor(Box<executor::Event>),
     /// The sender says no more.
     End,
@@ -74,7 +74,11 @@ pub struct Links {
 impl Links {
     /// The connections that nothing has happened to.
     pub fn sound(&self) -> Vec<ConnId> {
-        self.conns.iter().filter(|(_, c)| !c.cut && c.has == [true, true]).map(|(id, _)| *id).collect()
+        self.conns
+            .iter()
+            .filter(|(_, c)| !c.cut && c.has == [true, true])
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// The connections that one end still holds.
@@ -98,7 +102,8 @@ impl World {
 
     /// Sends from one end to the other. Into a broken connection it is sent all the same.
     pub fn send(&mut self, conn: ConnId, from: End, packet: Packet) {
-        let latency = if self.chance(0.02) { self.between(20, 1500) } else { self.micros(100, 6000) };
+        let latency =
+            if self.chance(0.02) { self.between(20, 1500) } else { self.micros(100, 6000) };
         let now = self.now;
         let to = from.other();
         let Some(entry) = self.links.has(conn, from).filter(|c| !c.cut) else { return };
@@ -146,7 +151,8 @@ impl World {
 
     /// The connections of which the server is the master.
     pub fn to_master(&self) -> Vec<ConnId> {
-        let of_master = |c: &Conn| !matches!(c.kind, Kind::Executor(..)) && c.has[End::Server as usize];
+        let of_master =
+            |c: &Conn| !matches!(c.kind, Kind::Executor(..)) && c.has[End::Server as usize];
         self.links.conns.iter().filter(|(_, c)| of_master(c)).map(|(id, _)| *id).collect()
     }
 
@@ -164,12 +170,16 @@ impl World {
         let kind = entry.kind.clone();
         match (packet, kind) {
             (Packet::End, _) => self.lost(conn, to),
-            (Packet::FromAgent(message), _) => self.master_hears_agent(conn, message),
+            (Packet::FromAgent(message), _) => self.master_hears_agent(conn, *message),
             (Packet::Call(call), _) => self.master_hears_framework(conn, *call),
-            (Packet::FromMaster(message), Kind::Agent(agent)) => self.agent_hears_master(agent, conn, message),
-            (Packet::Event(event), Kind::Framework(framework)) => self.framework_hears(framework, conn, *event),
+            (Packet::FromMaster(message), Kind::Agent(agent)) => {
+                self.agent_hears_master(agent, conn, *message)
+            }
+            (Packet::Event(event), Kind::Framework(framework)) => {
+                self.framework_hears(framework, conn, *event)
+            }
             (Packet::FromExecutor(call), Kind::Executor(agent, container)) => {
-                self.agent_hears_executor(agent, conn, &container, call);
+                self.agent_hears_executor(agent, conn, &container, *call);
             }
             (Packet::ToExecutor(event), Kind::Executor(agent, container)) => {
                 self.executor_hears(agent, &container, conn, *event);
@@ -188,8 +198,12 @@ impl World {
             (End::Server, Kind::Framework(_)) => self.master_loses_framework(conn),
             (End::Server, Kind::Executor(agent, _)) => self.agent_loses_executor(agent, conn),
             (End::Client, Kind::Agent(agent)) => self.agent_loses_master(agent, conn),
-            (End::Client, Kind::Framework(framework)) => self.framework_loses_master(framework, conn),
-            (End::Client, Kind::Executor(agent, container)) => self.executor_loses_agent(agent, &container, conn),
+            (End::Client, Kind::Framework(framework)) => {
+                self.framework_loses_master(framework, conn)
+            }
+            (End::Client, Kind::Executor(agent, container)) => {
+                self.executor_loses_agent(agent, &container, conn)
+            }
         }
     }
 }

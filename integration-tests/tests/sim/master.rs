@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use mezzo_master_core::{
-    AgentHello, Applied, Cluster, Command, Config, Effect, Instant, Now, Persisted, Proposal, SessionId, Write,
-    WriteId, apply,
+    AgentHello, Applied, Cluster, Command, Config, Effect, Instant, Now, Persisted, Proposal,
+    ReplyTo, SessionId, Write, WriteId, apply,
 };
-use mezzo_model::AgentId;
+use mezzo_model::{AgentId, FrameworkId};
 use mezzo_proto::v1;
 use mezzo_proto::v1::link::from_agent;
 use mezzo_proto::v1::scheduler::{self, call};
@@ -25,6 +25,8 @@ pub enum Due {
     Written,
     Allocate,
     Proposed(Vec<Proposal>),
+    /// An operator removes a framework, if it is still there.
+    Teardown(FrameworkId),
 }
 
 /// A machine on which masters run, one after the other.
@@ -66,6 +68,13 @@ impl Registry {
 }
 
 impl World {
+    /// An operator makes sure that a framework is gone for which its own good-bye may have been lost.
+    pub fn tear_down_later(&mut self, framework: FrameworkId) {
+        let life = self.master.life;
+        let wait = self.between(0, 20_000);
+        self.after(wait, Event::Master { life, due: Due::Teardown(framework) });
+    }
+
     pub fn start_master_in(&mut self, wait: Duration) {
         let life = self.master.life;
         self.after(wait, Event::Master { life, due: Due::Start });
@@ -87,7 +96,8 @@ impl World {
         for conn in self.to_master() {
             self.die(conn, End::Server);
         }
-        let wait = if self.chance(0.8) { self.between(50, 3000) } else { self.between(3000, 25_000) };
+        let wait =
+            if self.chance(0.8) { self.between(50, 3000) } else { self.between(3000, 25_000) };
         self.start_master_in(wait);
     }
 
@@ -97,6 +107,8 @@ impl World {
         }
         match due {
             Due::Start => self.start_master(),
+            // One that was set before an earlier one has done its work.
+            Due::Tick if self.master.tick_at != Some(self.now) => {}
             Due::Tick => {
                 self.master.tick_at = None;
                 self.master_does(Command::Tick);
@@ -109,6 +121,9 @@ impl World {
             Due::Allocate => {
                 self.master.allocating = false;
                 self.allocate();
+            }
+            Due::Teardown(framework) => {
+                self.master_does(Command::Teardown { framework, reply: ReplyTo(0) })
             }
             Due::Proposed(proposals) => {
                 self.master.allocator.delivered(&proposals);
@@ -136,10 +151,7 @@ impl World {
     }
 
     fn master_does(&mut self, command: Command) {
-        let now = Now {
-            instant: instant(self.now),
-            wall_nanos: 1_700_000_000_000_000_000 + i64::try_from(self.now.as_nanos()).unwrap(),
-        };
+        let now = Now { instant: instant(self.now), wall_nanos: nanoseconds(self.wall()) };
         let Some(core) = &mut self.master.core else { return };
         let Applied { effects, rejections } = apply(core, command, now);
         for rejection in rejections {
@@ -147,7 +159,8 @@ impl World {
         }
         self.master.allocator.hear(&effects);
         self.check_master();
-        let death = self.mishap(self.plan.sudden_deaths).then(|| self.pick(effects.len() + 1));
+        let dies = !self.plan.farewells && self.mishap(self.plan.sudden_deaths);
+        let death = dies.then(|| self.pick(effects.len() + 1));
         for (at, effect) in effects.into_iter().enumerate() {
             if death == Some(at) {
                 return self.master_dies();
@@ -162,16 +175,21 @@ impl World {
 
     fn carry_out_for_master(&mut self, effect: Effect) {
         match effect {
-            Effect::ToFramework { session, event } => self.send(session.0, End::Server, Packet::Event(event)),
+            Effect::ToFramework { session, event } => {
+                self.send(session.0, End::Server, Packet::Event(event))
+            }
             Effect::ToAgent { session, message } => {
                 self.tell(|| format!("    master to agent: {message:?}"));
                 self.witness.master_says(&message);
-                self.send(session.0, End::Server, Packet::FromMaster(*message));
+                self.send(session.0, End::Server, Packet::FromMaster(message));
             }
-            Effect::CloseFramework(session) | Effect::CloseAgent(session) => self.hang_up(session.0),
+            Effect::CloseFramework(session) | Effect::CloseAgent(session) => {
+                self.hang_up(session.0)
+            }
             Effect::Persist(id, write) => {
                 self.tell(|| format!("    master writes {write:?}"));
-                let takes = if self.chance(0.95) { self.between(1, 20) } else { self.between(20, 4000) };
+                let takes =
+                    if self.chance(0.95) { self.between(1, 20) } else { self.between(20, 4000) };
                 let at = self.master.written_at.max(self.now + takes);
                 self.master.written_at = at;
                 self.master.writing.push_back((id, write));
@@ -226,7 +244,9 @@ impl World {
     pub fn master_hears_agent(&mut self, conn: ConnId, message: from_agent::Message) {
         let session = SessionId(conn);
         let command = match message {
-            from_agent::Message::Register(m) => Command::Hello { session, hello: Box::new(AgentHello::Register(m)) },
+            from_agent::Message::Register(m) => {
+                Command::Hello { session, hello: Box::new(AgentHello::Register(m)) }
+            }
             from_agent::Message::Reregister(m) => {
                 Command::Hello { session, hello: Box::new(AgentHello::Reregister(m)) }
             }
@@ -238,9 +258,10 @@ impl World {
     pub fn master_hears_framework(&mut self, conn: ConnId, call: scheduler::Call) {
         let session = SessionId(conn);
         let command = match (call.r#type(), call) {
-            (call::Type::Subscribe, scheduler::Call { framework_id, subscribe: Some(subscribe), .. }) => {
-                Command::Subscribe { session, framework_id, subscribe: Box::new(subscribe) }
-            }
+            (
+                call::Type::Subscribe,
+                scheduler::Call { framework_id, subscribe: Some(subscribe), .. },
+            ) => Command::Subscribe { session, framework_id, subscribe: Box::new(subscribe) },
             (_, call) => Command::Call { session, call: Box::new(call), reply: None },
         };
         self.master_does(command);
@@ -255,6 +276,11 @@ impl World {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "whole nanoseconds are enough")]
+fn nanoseconds(seconds: f64) -> i64 {
+    (seconds * 1e9) as i64
+}
+
 fn instant(at: Duration) -> Instant {
     Instant(u64::try_from(at.as_nanos()).unwrap())
 }
@@ -262,7 +288,11 @@ fn instant(at: Duration) -> Instant {
 /// Patience is shorter than in life, so that it ends more often.
 fn config(master_id: String, offer_timeout: Option<Duration>) -> Config {
     Config {
-        master_info: v1::MasterInfo { id: master_id.clone(), port: 5050, ..v1::MasterInfo::default() },
+        master_info: v1::MasterInfo {
+            id: master_id.clone(),
+            port: 5050,
+            ..v1::MasterInfo::default()
+        },
         master_id,
         heartbeat_interval: Duration::from_secs(15),
         agent_ping_timeout: Duration::from_secs(4),

@@ -17,6 +17,8 @@ pub struct Plan {
     pub faults: Option<u64>,
     /// Machines are wiped or restarted, too.
     pub machines_die: bool,
+    /// Frameworks say good-bye for ever. A master that comes after another does not know of it, so there is only one then.
+    pub farewells: bool,
     /// Processes die in the middle of what they are doing.
     pub sudden_deaths: f64,
     /// Agents have hooks that want to see tasks and updates.
@@ -35,11 +37,13 @@ impl Plan {
             4..7 => Some(2500),
             _ => Some(600),
         };
+        let farewells = rng.random_bool(0.25);
         Self {
             agents: rng.random_range(1..=4),
             frameworks: rng.random_range(1..=3),
             faults,
             machines_die: faults.is_some() && rng.random_bool(0.3),
+            farewells,
             sudden_deaths: if faults.is_some() { 0.0007 } else { 0.0 },
             hooks: rng.random_bool(0.3),
             offer_timeout: rng.random_bool(0.3).then_some(Duration::from_secs(3)),
@@ -63,7 +67,7 @@ impl World {
         self.next_fault();
         let agent = self.pick(self.agents.len());
         let framework = self.pick(self.frameworks.len());
-        match self.pick(20) {
+        match self.pick(22) {
             0..9 => {
                 let sound = self.links.sound();
                 if let Some(conn) = sound.get(self.pick(sound.len())) {
@@ -72,7 +76,9 @@ impl World {
             }
             9..12 => self.agent_dies(agent),
             12..14 => self.framework_dies(framework),
-            14..16 => self.master_dies(),
+            14..16 if !self.plan.farewells => self.master_dies(),
+            14 => self.framework_is_over(framework),
+            15 => self.clocks_jump(),
             16 => {
                 // The network around a machine goes dark.
                 for conn in self.connections_of(agent) {
@@ -82,8 +88,16 @@ impl World {
             17 => self.framework_leaves(framework),
             18 if self.plan.machines_die => self.machine_restarts(agent),
             19 if self.plan.machines_die && self.chance(0.3) => self.machine_is_replaced(agent),
+            20 => self.clocks_jump(),
+            21 => self.agent_leaves(agent),
             _ => {}
         }
+    }
+
+    /// The clocks that people read go wrong by up to an hour. Nothing may depend on them.
+    fn clocks_jump(&mut self) {
+        let jump = self.between(0, 7_200_000);
+        self.clock_error = jump.as_secs_f64() - 3600.0;
     }
 
     fn connections_of(&self, agent: usize) -> Vec<u64> {

@@ -18,6 +18,8 @@ use crate::witness::Witness;
 
 /// The last lines that are kept of a run that is told.
 const LINES: usize = 400;
+/// What is kept of each.
+const LINE: usize = 700;
 
 /// Something that happens at some time.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub enum Event {
 /// Everything.
 pub struct World {
     pub now: Duration,
+    /// By how many seconds the clocks that people read are wrong.
+    pub clock_error: f64,
     pub plan: Plan,
     /// Nothing breaks any more and nothing new is started.
     pub calm: bool,
@@ -47,6 +51,7 @@ pub struct World {
     queue: BTreeMap<(Duration, u64), Event>,
     queued: u64,
     told: Option<VecDeque<String>>,
+    lines: usize,
 }
 
 impl World {
@@ -56,18 +61,22 @@ impl World {
         let plan = Plan::draw(&mut rng);
         let mut world = Self {
             now: Duration::from_secs(1),
+            clock_error: 0.0,
             calm: false,
             steps: 0,
             links: Links::default(),
             master: MasterHost::default(),
             agents: (0..plan.agents).map(AgentHost::new).collect(),
-            frameworks: (0..plan.frameworks).map(|index| FrameworkHost::new(index, &mut rng)).collect(),
+            frameworks: (0..plan.frameworks)
+                .map(|index| FrameworkHost::new(index, &mut rng))
+                .collect(),
             witness: Witness::default(),
             plan,
             rng,
             queue: BTreeMap::new(),
             queued: 0,
             told: told.then(VecDeque::new),
+            lines: crate::number("MEZZO_SIM_LINES").map_or(LINES, |n| usize::try_from(n).unwrap()),
         };
         world.start_everybody();
         world
@@ -97,7 +106,9 @@ impl World {
             Event::Lost { conn, end } => self.lost(conn, end),
             Event::Master { life, due } => self.master_due(life, due),
             Event::Agent { agent, life, due } => self.agent_due(agent, life, due),
-            Event::Container { agent, container, due } => self.container_due(agent, &container, due),
+            Event::Container { agent, container, due } => {
+                self.container_due(agent, &container, due)
+            }
             Event::Framework { framework, life, due } => self.framework_due(framework, life, due),
             Event::Fault => self.fault(),
         }
@@ -107,6 +118,11 @@ impl World {
     pub fn at(&mut self, at: Duration, event: Event) {
         self.queued += 1;
         self.queue.insert((at.max(self.now), self.queued), event);
+    }
+
+    /// Seconds since the epoch, as the clocks of the machines have it.
+    pub fn wall(&self) -> f64 {
+        1.7e9 + self.now.as_secs_f64() + self.clock_error
     }
 
     /// Queues an event for a time from now.
@@ -154,7 +170,7 @@ impl World {
     pub fn tell(&mut self, line: impl FnOnce() -> String) {
         let (now, steps) = (self.now, self.steps);
         if let Some(told) = &mut self.told {
-            if told.len() == LINES {
+            if told.len() >= self.lines {
                 told.pop_front();
             }
             told.push_back(format!("{steps:>6} {now:>12.6?} {}", line()));
@@ -165,8 +181,18 @@ impl World {
     pub fn story(&self) -> String {
         let mut story = String::new();
         for line in self.told.iter().flatten() {
-            let _ = writeln!(story, "{line}");
+            let _ = writeln!(story, "{}", shortened(line));
         }
         story
     }
+}
+
+/// A line without what is not set.
+fn shortened(line: &str) -> String {
+    let says_something = |part: &&str| {
+        let (_, value) = part.split_once(": ").unwrap_or(("", part));
+        !matches!(value.trim_end_matches([' ', '}', ')', ']']), "None" | "[")
+    };
+    let parts: Vec<&str> = line.split(", ").filter(says_something).collect();
+    parts.join(", ").chars().take(LINE).collect()
 }
