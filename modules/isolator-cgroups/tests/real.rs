@@ -43,7 +43,8 @@ impl Machine {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         assert!(mezzo_linux::user::is_root(), "this test makes cgroups: run it as root");
-        let hierarchies = detect().unwrap().expect("this test needs cgroups: none are mounted here");
+        let hierarchies =
+            detect().unwrap().expect("this test needs cgroups: none are mounted here");
         let root = format!(
             "mezzo-test-isolator-{}-{}",
             std::process::id(),
