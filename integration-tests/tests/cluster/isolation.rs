@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mezzo_integration_tests::{Cluster, until};
+use mezzo_integration_tests::Cluster;
 use mezzo_sdk::Task;
 use mezzo_sdk::v1::TaskState::TaskFinished;
 
@@ -18,20 +18,12 @@ async fn cluster() -> anyhow::Result<Arc<Cluster>> {
     CLUSTER.get(Cluster::quick()).await
 }
 
-/// The process of a task that was started as `sleep <seconds>`.
-async fn sleeper(seconds: &str) -> anyhow::Result<u32> {
-    until(&format!("a process sleeps for {seconds}"), async || {
-        Ok(kernel::processes_called(&["sleep", seconds]).first().copied())
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_task_has_a_session_of_its_own() -> Done {
     let cluster = cluster().await?;
     let mut framework = TestFramework::connect(&cluster).await?;
     framework.start(&Task::shell("exec sleep 10001").id("t")).await?;
-    let task = kernel::session(sleeper("10001").await?)?;
+    let task = kernel::session(kernel::sleeper("10001").await?)?;
     let agent = cluster.agent_pid(0).unwrap_or_default();
     assert_ne!(task, kernel::session(agent)?);
     assert_ne!(task, kernel::session(std::process::id())?);
@@ -45,7 +37,7 @@ async fn a_task_has_the_cpu_and_memory_that_it_asked_for_and_its_executor_a_litt
     let mut framework = TestFramework::connect(&cluster).await?;
     let task = Task::shell("exec sleep 10002").id("t").cpus(0.5).mem(64.0);
     framework.start(&task).await?;
-    let pid = sleeper("10002").await?;
+    let pid = kernel::sleeper("10002").await?;
     let (cpu, memory) = (kernel::cgroup(pid, "cpu")?, kernel::cgroup(pid, "memory")?);
     // 0.5 of the task and 0.1 of its executor, of 1024 shares for a whole processor.
     let shares = kernel::cpu_shares(&cpu)?;
@@ -61,7 +53,7 @@ async fn two_tasks_are_in_cgroups_of_their_own() -> Done {
     let mut framework = TestFramework::connect(&cluster).await?;
     framework.start(&Task::shell("exec sleep 10003").id("a")).await?;
     framework.start(&Task::shell("exec sleep 10004").id("b")).await?;
-    let (a, b) = (sleeper("10003").await?, sleeper("10004").await?);
+    let (a, b) = (kernel::sleeper("10003").await?, kernel::sleeper("10004").await?);
     for controller in ["cpu", "memory"] {
         assert_ne!(kernel::cgroup(a, controller)?, kernel::cgroup(b, controller)?);
     }
@@ -75,7 +67,7 @@ async fn a_task_sees_no_process_and_no_mount_of_the_machine() -> Done {
     let cluster = cluster().await?;
     let mut framework = TestFramework::connect(&cluster).await?;
     framework.start(&Task::shell("ls /proc; echo listed; exec sleep 10005").id("t")).await?;
-    let pid = sleeper("10005").await?;
+    let pid = kernel::sleeper("10005").await?;
     for kind in ["pid", "mnt"] {
         assert_ne!(kernel::namespace(pid, kind)?, kernel::namespace(std::process::id(), kind)?);
     }

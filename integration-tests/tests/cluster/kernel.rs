@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+use mezzo_integration_tests::until;
 
 /// Fails loudly unless the tests run as root.
 pub(crate) fn needs_root() -> anyhow::Result<()> {
@@ -36,6 +37,14 @@ pub(crate) fn processes_called(words: &[&str]) -> Vec<u32> {
         .into_iter()
         .filter(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|l| l == line.as_bytes()))
         .collect()
+}
+
+/// The process `sleep <seconds>`, once it is there: a task runs a moment before its shell becomes it.
+pub(crate) async fn sleeper(seconds: &str) -> anyhow::Result<u32> {
+    until(&format!("a process sleeps for {seconds}"), async || {
+        Ok(processes_called(&["sleep", seconds]).first().copied())
+    })
+    .await
 }
 
 /// A namespace of a process, such as `pid:[4026531836]`.

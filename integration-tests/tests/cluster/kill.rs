@@ -102,6 +102,7 @@ async fn an_operator_may_kill_a_task() -> Done {
     let cluster = cluster().await?;
     let mut framework = TestFramework::connect(&cluster).await?;
     framework.start(&Task::shell("exec sleep 20004").id("t")).await?;
+    kernel::sleeper("20004").await?;
     let mut master = cluster.master().await?;
     let request = |task: &str, framework: String| KillTaskRequest {
         task_id: TaskId { value: task.to_owned() },
@@ -121,6 +122,7 @@ async fn a_framework_that_is_torn_down_takes_its_tasks_along() -> Done {
     let cluster = cluster().await?;
     let mut framework = TestFramework::connect(&cluster).await?;
     framework.start(&Task::shell("exec sleep 20005").id("t")).await?;
+    kernel::sleeper("20005").await?;
     let id = framework.id();
     framework.teardown().await;
     nobody_sleeps("20005").await?;
@@ -136,6 +138,7 @@ async fn a_framework_that_leaves_without_failover_timeout_is_gone_with_its_tasks
     let cluster = cluster().await?;
     let mut framework = TestFramework::connect(&cluster).await?;
     framework.start(&Task::shell("exec sleep 20006").id("t")).await?;
+    kernel::sleeper("20006").await?;
     framework.handle.stop();
     while framework.step().await.is_ok() {}
     nobody_sleeps("20006").await

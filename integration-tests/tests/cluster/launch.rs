@@ -58,7 +58,7 @@ async fn the_end_of_a_command_decides_state_and_message() -> Done {
         let end = framework.run(&task.id(format!("t{n}"))).await?;
         assert_eq!(end.state(), state, "{n}: {end:?}");
         assert!(end.message().contains(words), "{n}: {end:?}");
-        assert_eq!(end.agent_id.is_some(), true);
+        assert!(end.agent_id.is_some());
     }
     Ok(())
 }

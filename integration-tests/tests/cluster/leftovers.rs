@@ -17,8 +17,7 @@ async fn nothing_is_left_of_a_cluster_whose_task_still_ran() -> Done {
     let script = "setsid sleep 80001 & exec sleep 80001";
     framework.start(&Task::shell(script).id("t")).await?;
     let (folder, agent) = (cluster.folder().to_owned(), cluster.agent_pid(0));
-    let task = kernel::processes_called(&["sleep", "80001"]);
-    let group = kernel::cgroup(*task.first().unwrap_or(&0), "memory")?;
+    let group = kernel::cgroup(kernel::sleeper("80001").await?, "memory")?;
     assert!(group.is_dir() && folder.is_dir() && agent.is_some());
     drop(cluster);
     assert!(kernel::processes_called(&["sleep", "80001"]).is_empty(), "a task is left");

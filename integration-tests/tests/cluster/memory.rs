@@ -19,6 +19,7 @@ async fn a_task_that_exceeds_its_memory_ends_once_with_that_reason_and_its_neigh
     let cluster = Cluster::quick().start().await?;
     let mut framework = TestFramework::connect(&cluster).await?;
     framework.start(&Task::shell("exec sleep 30001").id("neighbour")).await?;
+    let neighbour = kernel::sleeper("30001").await?;
     let agent = cluster.agent_pid(0);
 
     for (name, script) in
@@ -37,7 +38,7 @@ async fn a_task_that_exceeds_its_memory_ends_once_with_that_reason_and_its_neigh
     }
 
     assert_eq!(framework.states("neighbour").last(), Some(&TaskRunning));
-    assert_eq!(kernel::processes_called(&["sleep", "30001"]).len(), 1);
+    assert_eq!(kernel::processes_called(&["sleep", "30001"]), [neighbour]);
     assert_eq!(cluster.agent_pid(0), agent);
     cluster.agents_are_active(1).await
 }

@@ -35,16 +35,14 @@ async fn tasks_survive_a_killed_agent_and_what_happened_meanwhile_is_told() -> D
     framework.start(&Task::shell("pwd; exec sleep 40002").id("dies")).await?;
     let before = agent_id(&cluster).await?;
     let sandbox = framework.read_until(&cluster, "dies", "stdout", "/").await?;
-    let pid = kernel::processes_called(&["sleep", "40001"]);
-    assert_eq!(pid.len(), 1);
+    let pid = kernel::sleeper("40001").await?;
+    let doomed = kernel::sleeper("40002").await?;
 
     cluster.kill_agent(0)?;
     let go = sandbox.trim().replace("executors/dies/", "executors/ends/");
     let runs = std::path::Path::new(&go).parent().map(|runs| runs.join("latest/go"));
     std::fs::write(runs.unwrap_or_default(), "")?;
-    for doomed in kernel::processes_called(&["sleep", "40002"]) {
-        kernel::kill(doomed)?;
-    }
+    kernel::kill(doomed)?;
     until("both have ended", async || {
         let waiting = kernel::processes_with("until test -e go; do");
         let gone = waiting.is_empty() && kernel::processes_called(&["sleep", "40002"]).is_empty();
@@ -59,7 +57,7 @@ async fn tasks_survive_a_killed_agent_and_what_happened_meanwhile_is_told() -> D
     assert_eq!(died.message(), "Command terminated with signal Killed", "{died:?}");
     cluster.agents_are_active(1).await?;
     assert_eq!(agent_id(&cluster).await?, before);
-    assert_eq!(kernel::processes_called(&["sleep", "40001"]), pid, "the same process, once");
+    assert_eq!(kernel::processes_called(&["sleep", "40001"]), [pid], "the same process, once");
     assert_eq!(framework.states("stays").last(), Some(&TaskRunning));
     framework.kill("stays");
     assert_eq!(framework.ended("stays").await?.state(), TaskKilled);
@@ -91,7 +89,7 @@ async fn a_master_that_comes_back_finds_its_agents_its_frameworks_and_their_task
     let mut cluster = Cluster::quick().agents(2).start().await?;
     let mut framework = TestFramework::with(&cluster, lasting()).await?;
     framework.start(&Task::shell("exec sleep 40003").id("t")).await?;
-    let (id, pid) = (framework.id(), kernel::processes_called(&["sleep", "40003"]));
+    let (id, pid) = (framework.id(), kernel::sleeper("40003").await?);
     cluster.kill_master()?;
     while !matches!(framework.step().await?, Event::Disconnected) {}
     cluster.start_master().await?;
@@ -110,7 +108,7 @@ async fn a_master_that_comes_back_finds_its_agents_its_frameworks_and_their_task
     framework.handle.reconcile([]);
     let answer = framework.update(|status| status.reason() == Reason::Reconciliation).await?;
     assert_eq!((answer.task_id.value.as_str(), answer.state()), ("t", TaskRunning));
-    assert_eq!(kernel::processes_called(&["sleep", "40003"]), pid, "the same process, once");
+    assert_eq!(kernel::processes_called(&["sleep", "40003"]), [pid], "the same process, once");
 
     assert_eq!(framework.run(&Task::shell("exit 0").id("next")).await?.state(), TaskFinished);
     framework.kill("t");
@@ -123,10 +121,9 @@ async fn a_task_that_ends_while_no_master_is_there_is_told_when_one_is() -> Done
     let mut cluster = Cluster::quick().start().await?;
     let mut framework = TestFramework::with(&cluster, lasting()).await?;
     framework.start(&Task::shell("exec sleep 40004").id("t")).await?;
+    let pid = kernel::sleeper("40004").await?;
     cluster.kill_master()?;
-    for pid in kernel::processes_called(&["sleep", "40004"]) {
-        kernel::kill(pid)?;
-    }
+    kernel::kill(pid)?;
     until("it has ended", async || {
         Ok(kernel::processes_called(&["sleep", "40004"]).is_empty().then_some(()))
     })
