@@ -44,6 +44,8 @@ pub struct AgentHost {
     pub disk: Disk,
     pub containers: BTreeMap<ContainerId, Container>,
     pub link: Option<ConnId>,
+    /// Until then its machine reaches no master.
+    dark_until: Duration,
     pub info: v1::AgentInfo,
     attempt: u32,
     patience: Duration,
@@ -71,6 +73,7 @@ impl AgentHost {
             disk: Disk::default(),
             containers: BTreeMap::new(),
             link: None,
+            dark_until: Duration::ZERO,
             info,
             attempt: 0,
             patience: REGISTER_TIMEOUT,
@@ -305,6 +308,14 @@ impl World {
 
     // ---- the link ----
 
+    /// The network between a machine and the master goes dark.
+    pub fn goes_dark(&mut self, agent: usize, time: Duration) {
+        self.agents[agent].dark_until = self.now + time;
+        if let Some(link) = self.agents[agent].link {
+            self.cut(link);
+        }
+    }
+
     fn try_master(&mut self, agent: usize) {
         let host = &mut self.agents[agent];
         let most = 200 << host.attempt.min(5);
@@ -315,7 +326,7 @@ impl World {
     }
 
     fn connect_to_master(&mut self, agent: usize) {
-        if self.master.core.is_none() {
+        if self.master.core.is_none() || self.now < self.agents[agent].dark_until {
             return self.try_master(agent);
         }
         let conn = self.open(Kind::Agent(agent));

@@ -29,6 +29,7 @@ mod links;
 mod master;
 mod plan;
 mod script;
+mod stories;
 mod witness;
 mod world;
 
@@ -48,8 +49,17 @@ fn number(name: &str) -> Option<u64> {
         .map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a number")))
 }
 
-/// Plays one seed to its end; returns the number of steps.
-fn play(seed: u64, told: bool) -> Result<usize, String> {
+/// How much has happened in a story.
+struct Played {
+    steps: usize,
+    /// Tasks that ran.
+    tasks: usize,
+    /// Updates that came to frameworks.
+    updates: usize,
+}
+
+/// Plays one seed to its end, or gives what happened last.
+fn play(seed: u64, told: bool) -> Result<Played, String> {
     let steps = number("MEZZO_SIM_STEPS").map_or(STEPS, |n| usize::try_from(n).unwrap());
     let mut world = World::new(seed, told);
     let played = catch_unwind(AssertUnwindSafe(|| {
@@ -58,7 +68,8 @@ fn play(seed: u64, told: bool) -> Result<usize, String> {
         }
         world.come_to_an_end();
     }));
-    played.map(|()| world.steps).map_err(|_| world.story())
+    let (tasks, updates) = (world.witness.started, world.witness.updates);
+    played.map(|()| Played { steps: world.steps, tasks, updates }).map_err(|_| world.story())
 }
 
 /// Plays every `of`th seed from `first` on.
@@ -68,16 +79,19 @@ fn play_some(first: u64, of: u64) {
         Some(seed) => (seed, seed + 1),
         None => (0, number("MEZZO_SIM_SEEDS").unwrap_or(SEEDS)),
     };
-    let mut steps = 0;
+    let (mut steps, mut tasks, mut updates) = (0, 0, 0);
     for seed in (from..to).filter(|seed| seed % of == first) {
         let Ok(played) = play(seed, false) else {
             // The same again, now with the story.
             let story = play(seed, true).err().unwrap_or_default();
             panic!("{story}\nseed {seed} fails; play it again with MEZZO_SIM_SEED={seed}");
         };
-        steps += played;
+        steps += played.steps;
+        tasks += played.tasks;
+        updates += played.updates;
     }
-    eprintln!("{steps} steps in {:.1?}", began.elapsed());
+    eprintln!("{steps} steps, {tasks} tasks started, {updates} updates in {:.1?}", began.elapsed());
+    assert!(to - from < 50 || tasks as u64 > 10 * (to - from), "the stories are about nothing");
 }
 
 #[test]

@@ -29,6 +29,21 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A world in which nothing goes wrong by itself.
+    pub fn quiet(agents: usize, longest_task: u64) -> Self {
+        Self {
+            agents,
+            frameworks: 1,
+            faults: None,
+            machines_die: false,
+            farewells: false,
+            sudden_deaths: 0.0,
+            hooks: false,
+            offer_timeout: None,
+            longest_task,
+        }
+    }
+
     /// Draws a plan. Every fourth world or so is without faults, so that plain mistakes are seen as such.
     pub fn draw(rng: &mut SmallRng) -> Self {
         let faults = match rng.random_range(0..8) {
@@ -80,10 +95,8 @@ impl World {
             14 => self.framework_is_over(framework),
             15 => self.clocks_jump(),
             16 => {
-                // The network around a machine goes dark.
-                for conn in self.connections_of(agent) {
-                    self.cut(conn);
-                }
+                let time = self.between(1000, 60_000);
+                self.goes_dark(agent, time);
             }
             17 => self.framework_leaves(framework),
             18 if self.plan.machines_die => self.machine_restarts(agent),
@@ -98,10 +111,6 @@ impl World {
     fn clocks_jump(&mut self) {
         let jump = self.between(0, 7_200_000);
         self.clock_error = jump.as_secs_f64() - 3600.0;
-    }
-
-    fn connections_of(&self, agent: usize) -> Vec<u64> {
-        self.agents[agent].link.iter().copied().collect()
     }
 
     /// A framework's connection ends in an orderly way, and it comes back.

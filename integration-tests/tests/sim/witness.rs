@@ -36,6 +36,7 @@ pub struct Witness {
     /// Agents as they were when their books were last added up.
     added_up: BTreeMap<AgentId, Arc<Agent>>,
     pub updates: usize,
+    pub started: usize,
 }
 
 /// What the witness knows of a task.
@@ -105,6 +106,11 @@ impl Witness {
         }
     }
 
+    /// Tasks that were sent to an agent.
+    pub fn sent(&self) -> usize {
+        self.tasks.values().filter(|known| known.sent).count()
+    }
+
     // ---- at agents ----
 
     pub fn task_starts(&mut self, task: &str, container: &ContainerId) {
@@ -117,6 +123,7 @@ impl Witness {
         assert!(!known.told_over, "task {task} starts after it was told to be over");
         known.container = Some(container.clone());
         known.running = true;
+        self.started += 1;
     }
 
     pub fn task_is_over(&mut self, task: &str) {

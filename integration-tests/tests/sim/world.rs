@@ -59,6 +59,10 @@ impl World {
     pub fn new(seed: u64, told: bool) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let plan = Plan::draw(&mut rng);
+        Self::with(plan, rng, told)
+    }
+
+    pub fn with(plan: Plan, mut rng: SmallRng, told: bool) -> Self {
         let mut world = Self {
             now: Duration::from_secs(1),
             clock_error: 0.0,
