@@ -10,15 +10,12 @@ use mezzo_agent_core::{
 };
 use mezzo_model::{ContainerId, Resources, Role};
 use mezzo_proto::v1;
-use mezzo_proto::v1::link::{Pong, from_agent, from_master};
+use mezzo_proto::v1::link::{from_agent, from_master};
 
 use crate::container::Container;
 use crate::disk::Disk;
-use crate::links::{ConnId, End, Kind, Packet};
+use crate::links::{ConnId, End, Packet};
 use crate::world::{Event, World};
-
-/// A master that has not registered the agent by then is asked anew.
-const REGISTER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What an agent has to do at some time.
 #[derive(Debug)]
@@ -45,11 +42,11 @@ pub struct AgentHost {
     pub containers: BTreeMap<ContainerId, Container>,
     pub link: Option<ConnId>,
     /// Until then its machine reaches no master.
-    dark_until: Duration,
+    pub dark_until: Duration,
     pub info: v1::AgentInfo,
-    attempt: u32,
-    patience: Duration,
-    heard: Duration,
+    pub attempt: u32,
+    pub patience: Duration,
+    pub heard: Duration,
     /// Sessions of executors that are open, by connection, which numbers them.
     sessions: BTreeMap<ConnId, ContainerId>,
     tick_at: Option<Duration>,
@@ -76,7 +73,7 @@ impl AgentHost {
             dark_until: Duration::ZERO,
             info,
             attempt: 0,
-            patience: REGISTER_TIMEOUT,
+            patience: Duration::ZERO,
             heard: Duration::ZERO,
             sessions: BTreeMap::new(),
             tick_at: None,
@@ -179,7 +176,7 @@ impl World {
         self.after(wait, Event::Agent { agent, life, due: Due::Hear(Box::new(command)) });
     }
 
-    fn agent_does(&mut self, agent: usize, command: Command) {
+    pub fn agent_does(&mut self, agent: usize, command: Command) {
         let now = Now { wall: self.wall(), at: self.now };
         let acknowledged = match &command {
             Command::FromMaster(message) => match &**message {
@@ -304,95 +301,6 @@ impl World {
             let life = host.life;
             self.at(at, Event::Agent { agent, life, due: Due::Tick });
         }
-    }
-
-    // ---- the link ----
-
-    /// The network between a machine and the master goes dark.
-    pub fn goes_dark(&mut self, agent: usize, time: Duration) {
-        self.agents[agent].dark_until = self.now + time;
-        if let Some(link) = self.agents[agent].link {
-            self.cut(link);
-        }
-    }
-
-    fn try_master(&mut self, agent: usize) {
-        let host = &mut self.agents[agent];
-        let most = 200 << host.attempt.min(5);
-        host.attempt += 1;
-        let life = host.life;
-        let wait = self.between(0, most);
-        self.after(wait, Event::Agent { agent, life, due: Due::Connect });
-    }
-
-    fn connect_to_master(&mut self, agent: usize) {
-        if self.master.core.is_none() || self.now < self.agents[agent].dark_until {
-            return self.try_master(agent);
-        }
-        let conn = self.open(Kind::Agent(agent));
-        let host = &mut self.agents[agent];
-        host.link = Some(conn);
-        host.patience = REGISTER_TIMEOUT;
-        host.heard = self.now;
-        self.watch_link(agent, conn);
-        self.agent_does(agent, Command::LinkUp);
-    }
-
-    fn watch_link(&mut self, agent: usize, conn: ConnId) {
-        let host = &self.agents[agent];
-        let (at, life) = (host.heard + host.patience, host.life);
-        self.at(at, Event::Agent { agent, life, due: Due::Listen(conn) });
-    }
-
-    fn listen(&mut self, agent: usize, conn: ConnId) {
-        let host = &self.agents[agent];
-        if host.link != Some(conn) {
-            return;
-        }
-        if self.now < host.heard + host.patience {
-            return self.watch_link(agent, conn);
-        }
-        self.close(conn, End::Client);
-        self.agent_loses_master(agent, conn);
-    }
-
-    pub fn agent_loses_master(&mut self, agent: usize, conn: ConnId) {
-        if self.agents[agent].link != Some(conn) {
-            return;
-        }
-        self.agents[agent].link = None;
-        self.agent_does(agent, Command::LinkDown);
-        if self.agents[agent].core.is_some() {
-            self.try_master(agent);
-        }
-    }
-
-    pub fn agent_hears_master(
-        &mut self,
-        agent: usize,
-        conn: ConnId,
-        message: from_master::Message,
-    ) {
-        let host = &mut self.agents[agent];
-        if host.link != Some(conn) {
-            return;
-        }
-        host.heard = self.now;
-        match &message {
-            from_master::Message::Ping(_) => {
-                return self.send(
-                    conn,
-                    End::Client,
-                    Packet::FromAgent(Box::new(from_agent::Message::Pong(Pong {}))),
-                );
-            }
-            from_master::Message::Registered(registered) => {
-                host.attempt = 0;
-                host.patience = Duration::from_millis(registered.ping_timeout_ms);
-            }
-            _ => {}
-        }
-        self.agent_does(agent, Command::FromMaster(Box::new(message)));
     }
 
     // ---- executors ----

@@ -19,6 +19,7 @@
 )]
 
 mod agent;
+mod agent_link;
 mod allocator;
 mod container;
 mod disk;
