@@ -170,6 +170,11 @@ impl World {
         self.agent_does(agent, Command::Recovered(Box::new(recovered)));
     }
 
+    /// Whether no machine goes by this id: it had another before it was replaced, or died before it learned of this one.
+    pub fn nobody_is(&self, id: &str) -> bool {
+        !self.agents.iter().any(|a| a.disk.agent.as_ref().is_some_and(|own| own.as_str() == id))
+    }
+
     /// Lets an agent hear of something a little later.
     pub fn agent_hears_in(&mut self, agent: usize, wait: Duration, command: Command) {
         let life = self.agents[agent].life;

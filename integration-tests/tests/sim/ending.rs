@@ -54,16 +54,14 @@ impl World {
     fn master_rests(&self) -> Result<(), String> {
         let Some(cluster) = &self.master.core else { return Err("the master is down".to_owned()) };
         let books = &cluster.books;
-        if let Some((id, _)) = books
-            .recovered_agents
-            .iter()
-            .find(|(id, _)| !self.witness.is_gone_for_good(id.as_str()))
+        if let Some((id, _)) =
+            books.recovered_agents.iter().find(|(id, _)| !self.nobody_is(id.as_str()))
         {
             return Err(format!("agent {id} is expected back"));
         }
         for (id, agent) in &books.agents {
-            if self.witness.is_gone_for_good(id.as_str()) {
-                continue;
+            if self.nobody_is(id.as_str()) {
+                return Err(format!("agent {id} is in the books, and nobody is"));
             }
             if !agent.connected() {
                 return Err(format!("agent {id} is not connected"));
@@ -88,8 +86,7 @@ impl World {
             }
         }
         for framework in books.frameworks.values() {
-            let of_others =
-                |t: &mezzo_master_core::Task| !self.witness.is_gone_for_good(t.agent.as_str());
+            let of_others = |t: &mezzo_master_core::Task| !self.nobody_is(t.agent.as_str());
             if let Some(task) = framework.unreachable_tasks.values().find(|t| of_others(t)) {
                 return Err(format!("task {} counts as unreachable", task.id));
             }

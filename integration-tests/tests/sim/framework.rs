@@ -262,14 +262,12 @@ impl World {
         let state = status.state();
         self.witness.framework_learns(&status, aware);
         let agent = status.agent_id.as_ref().map(|a| a.value.clone()).unwrap_or_default();
-        let note = self.frameworks[framework]
-            .tasks
-            .get_mut(&task)
-            .expect("an update of a task of this framework");
-        note.last = Some(state);
+        let tasks = &self.frameworks[framework].tasks;
+        let on = &tasks.get(&task).expect("an update of a task of this framework").agent;
         let nobody_will_know = state == v1::TaskState::TaskUnknown
-            || (state == v1::TaskState::TaskUnreachable
-                && self.witness.is_gone_for_good(&note.agent));
+            || (state == v1::TaskState::TaskUnreachable && self.nobody_is(on));
+        let Some(note) = self.frameworks[framework].tasks.get_mut(&task) else { return };
+        note.last = Some(state);
         if let Some(uuid) = status.uuid {
             note.settled = false;
             if self.mishap(0.08) {

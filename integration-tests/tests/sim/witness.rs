@@ -203,10 +203,6 @@ impl Witness {
         self.have_left.insert(id.to_owned());
     }
 
-    pub fn is_gone_for_good(&self, id: &str) -> bool {
-        self.gone_for_good.contains(id)
-    }
-
     // ---- at frameworks ----
 
     pub fn framework_learns(&mut self, status: &v1::TaskStatus, aware: bool) {
