@@ -10,6 +10,7 @@ use mezzo_sdk::v1::scheduler::{Call, call};
 use mezzo_sdk::v1::{CommandInfo, FrameworkInfo, Offer, Resource, TaskId, TaskInfo, value};
 use mezzo_sdk::{Framework, Task};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_stream::StreamExt as _;
 use tonic::Code;
 
 use crate::Done;
@@ -112,6 +113,7 @@ async fn a_label_of_five_megabytes_harms_nobody() -> Done {
     framework.launch(&task).await?;
     let end = framework.ended("t").await?;
     assert!(!end.message().contains(&"x".repeat(1000)), "the label is not echoed");
+    framework.teardown().await;
     still_works(&cluster).await
 }
 
@@ -227,7 +229,8 @@ async fn an_agent_that_claims_the_id_of_another_does_not_get_it() -> Done {
         link::Reregister { agent_info: info, version: "0.1.0".to_owned(), ..Default::default() };
     let claim = link::FromAgent { message: Some(link::from_agent::Message::Reregister(claim)) };
     let mut link = AgentLinkClient::new(raw::channel(&cluster.master_address()).await?);
-    let mut answer = link.connect(tokio_stream::once(claim)).await?.into_inner();
+    let claim = tokio_stream::once(claim).chain(tokio_stream::pending());
+    let mut answer = link.connect(claim).await?.into_inner();
     let told = answer.message().await?.and_then(|told| told.message);
     let Some(link::from_master::Message::Shutdown(away)) = told else {
         anyhow::bail!("the impostor was told {told:?}");
