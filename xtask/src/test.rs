@@ -11,7 +11,7 @@ use crate::{Failure, say};
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     cargo::run(&mut cargo(&["build", "--workspace"]))?;
     let watch = Watch::start()?;
-    let mut tests = cargo(&["test", "--workspace"]);
+    let mut tests = cargo(&["test", "--workspace", "--no-fail-fast"]);
     tests.args(args);
     watch.mark(&mut tests);
     say("$ cargo test --workspace");

@@ -68,9 +68,14 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        // The agent is still busy with what the framework's end left to it.
+        wait_until(|| containers(&self.cgroups) == 0);
         self.agent.stop();
         self.master.stop();
-        remove_cgroups(&self.cgroups);
+        wait_until(|| {
+            remove_cgroups(&self.cgroups);
+            cgroups(&self.cgroups).next().is_none()
+        });
     }
 }
 
@@ -140,23 +145,45 @@ fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(listener.local_addr()?)
 }
 
-/// Removes what the agent made below the cgroup roots: empty by now, deepest first.
-fn remove_cgroups(root: &str) {
+/// The cgroups of this name that exist, one in each hierarchy.
+fn cgroups(name: &str) -> impl Iterator<Item = PathBuf> {
     let base = Path::new("/sys/fs/cgroup");
-    let hierarchies = std::fs::read_dir(base).into_iter().flatten().flatten();
-    for hierarchy in hierarchies.map(|entry| entry.path()).chain([base.to_owned()]) {
-        remove_tree(&hierarchy.join(root));
+    let hierarchies = folders(base).chain([base.to_owned()]);
+    hierarchies.map(move |hierarchy| hierarchy.join(name)).filter(|path| path.is_dir())
+}
+
+/// How many containers have cgroups below these.
+fn containers(name: &str) -> usize {
+    cgroups(name).map(|cgroup| folders(&cgroup).count()).max().unwrap_or(0)
+}
+
+/// Removes what is left of the cgroups, deepest first. One that a process still holds stays.
+fn remove_cgroups(name: &str) {
+    for cgroup in cgroups(name) {
+        remove_tree(&cgroup);
     }
 }
 
 fn remove_tree(folder: &Path) {
-    for child in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if child.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&child.path());
-        }
+    for child in folders(folder) {
+        remove_tree(&child);
     }
-    // A cgroup that does not exist, or that a process still holds, is not ours to force.
+    // Fails while a process is in it: the next attempt comes.
     let _ = std::fs::remove_dir(folder);
+}
+
+fn folders(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink())
+}
+
+/// Looks again and again, but not for ever.
+fn wait_until(mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() && Instant::now() < deadline {
+        #[expect(clippy::disallowed_methods, reason = "at the end of the program, in Drop")]
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Resident memory of a process in MiB.
