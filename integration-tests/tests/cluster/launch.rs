@@ -213,7 +213,7 @@ async fn many_tasks_at_once_all_end_once() -> Done {
 
 #[tokio::test]
 async fn an_offer_is_rescinded_when_its_agent_is_lost() -> Done {
-    let mut cluster = Cluster::quick()
+    let mut cluster = Cluster::builder()
         .master_flag("--agent_ping_timeout=1secs")
         .master_flag("--max_agent_ping_timeouts=2")
         .start()
