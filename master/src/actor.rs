@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::allocation::ToAllocator;
 use crate::metrics::Numbers;
-use crate::sessions::Sessions;
+use crate::sessions::{Sent, Sessions};
 
 /// Inputs that wait for the actor, at most. Beyond that, clients wait.
 pub(crate) const QUEUE: usize = 8192;
@@ -132,17 +132,28 @@ impl Actor {
                 rejection.message
             );
         }
-        for effect in effects {
-            self.carry_out(effect);
-        }
+        let lost: Vec<Command> =
+            effects.into_iter().filter_map(|effect| self.carry_out(effect)).collect();
         self.numbers.applied(started.elapsed());
+        for command in lost {
+            self.apply(command);
+        }
     }
 
-    fn carry_out(&self, effect: Effect) {
+    /// Does one thing. Gives what has to be applied because a peer was found not to read.
+    fn carry_out(&self, effect: Effect) -> Option<Command> {
         match effect {
-            Effect::ToFramework { session, event } => self.sessions.to_framework(session, *event),
+            Effect::ToFramework { session, event } => {
+                if self.sessions.to_framework(session, *event) == Sent::CutOff {
+                    return Some(Command::FrameworkLost(session));
+                }
+            }
             Effect::CloseFramework(session) => self.sessions.close_framework(session),
-            Effect::ToAgent { session, message } => self.sessions.to_agent(session, *message),
+            Effect::ToAgent { session, message } => {
+                if self.sessions.to_agent(session, *message) == Sent::CutOff {
+                    return Some(Command::AgentLost(session));
+                }
+            }
             Effect::CloseAgent(session) => self.sessions.close_agent(session),
             Effect::Allocator(event) => self.allocator.observe(event),
             Effect::Allocate(agent) => self.allocator.allocate(agent),
@@ -151,5 +162,6 @@ impl Actor {
             Effect::Reply { to, result } => self.sessions.reply(to, result),
             Effect::Publish(event) => self.sessions.publish(&event),
         }
+        None
     }
 }

@@ -14,11 +14,13 @@ use mezzo_proto::v1::master::master_service_server::MasterServiceServer;
 use mezzo_proto::v1::scheduler::scheduler_service_server::SchedulerServiceServer;
 use mezzo_runtime::clock::Clock;
 use mezzo_runtime::config::Parsed;
+use mezzo_runtime::errors::one_line;
 use mezzo_runtime::metrics::Metrics;
 use mezzo_runtime::serve::{self, ServeOptions, Server};
 use mezzo_runtime::shutdown::Shutdown;
-use mezzo_runtime::task::{OnError, Tasks};
+use mezzo_runtime::task::Tasks;
 use mezzo_runtime::telemetry;
+use mezzo_runtime::vital::Vital;
 use tokio::sync::mpsc;
 
 use crate::actor::{self, Actor, Handle};
@@ -49,6 +51,7 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
     let shutdown = Shutdown::new();
     shutdown.listen_for_signals()?;
     let tasks = Tasks::new(shutdown.clone());
+    let vital = Vital::new(shutdown.clone());
     let clock = Clock::system();
     let metrics = Metrics::new("mezzo_master");
 
@@ -73,7 +76,10 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
     let sessions = Arc::new(Sessions::default());
     let numbers = Numbers::new(&metrics);
     let (inputs, queue) = mpsc::channel(actor::QUEUE);
-    #[expect(clippy::disallowed_methods, reason = "an agent has one write under way at most")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the actor may not wait for the disk; a connection of an agent makes few writes"
+    )]
     let (writes, committing) = mpsc::unbounded_channel();
     let (to_allocator, driver) = Driver::new(
         allocator,
@@ -83,14 +89,13 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
         numbers.clone(),
     );
     let committer = inputs.clone();
-    tasks
-        .task("registry")
-        .on_error(OnError::Shutdown)
-        .spawn(in_thread("registry", move || registry::run(store, committing, &committer))?);
-    tasks.task("allocator").on_error(OnError::Shutdown).spawn(in_thread("allocator", move || {
+    vital.thread("registry", move || {
+        registry::run(store, committing, &committer).map_err(|error| one_line(&error))
+    })?;
+    vital.thread("allocator", move || {
         driver.run();
-        Ok::<(), std::convert::Infallible>(())
-    })?);
+        Ok(())
+    })?;
     let actor = Actor {
         cluster,
         inputs: queue,
@@ -102,10 +107,10 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
     };
     let actor_runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let actor_shutdown = shutdown.clone();
-    tasks.task("actor").on_error(OnError::Shutdown).spawn(in_thread("actor", move || {
+    vital.thread("actor", move || {
         actor_runtime.block_on(actor.run(actor_shutdown));
-        Ok::<(), std::convert::Infallible>(())
-    })?);
+        Ok(())
+    })?;
 
     let handle = Handle::new(inputs);
     let readings = Arc::new(Readings::new(&metrics, Arc::clone(&sessions)));
@@ -142,10 +147,7 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
         tracing::warn!("{late}");
     }
     telemetry.finish().await;
-    match shutdown.reason() {
-        Some(reason) if reason.contains("registry") => Err(reason.to_owned().into()),
-        _ => Ok(()),
-    }
+    vital.failure().map_or(Ok(()), |line| Err(line.to_owned().into()))
 }
 
 fn open_registry(flags: &Flags) -> Result<Box<dyn Registry>, registry::RegistryError> {
@@ -209,20 +211,6 @@ fn core_config(flags: &Flags, address: SocketAddr) -> Config {
         max_unreachable_tasks_per_framework: flags.max_unreachable_tasks_per_framework,
         root_submissions: flags.root_submissions,
     }
-}
-
-/// Runs blocking work on a thread of its own; the future ends with it.
-fn in_thread<E: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> Result<(), E> + Send + 'static,
-) -> std::io::Result<impl Future<Output = Result<(), E>> + Send + 'static> {
-    let (done, wait) = tokio::sync::oneshot::channel();
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        // The process may have stopped waiting.
-        let _ = done.send(work());
-    })?;
-    // A thread that panicked has said so; without it the process must not go on in silence.
-    Ok(async move { wait.await.unwrap_or(Ok(())) })
 }
 
 async fn read_now_and_then(actor: Handle, readings: Arc<Readings>) {

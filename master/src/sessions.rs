@@ -16,6 +16,17 @@ const QUEUE: usize = 1 << 17;
 /// Events that wait for one watcher of the cluster, at most.
 const WATCHER_QUEUE: usize = 1 << 14;
 
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Sent {
+    /// It is in the queue, or its reader is gone, which is told elsewhere.
+    Taken,
+    /// The reader is too far behind. A stream that is not read does not notice by itself: whoever
+    /// sent this has to treat the session as lost.
+    CutOff,
+}
+
 /// Live streams and waiting callers.
 #[derive(Default)]
 pub(crate) struct Sessions {
@@ -52,12 +63,12 @@ impl Sessions {
         (id, wait)
     }
 
-    pub(crate) fn to_framework(&self, session: SessionId, event: scheduler::Event) {
-        send(&self.frameworks, session, event, "framework");
+    pub(crate) fn to_framework(&self, session: SessionId, event: scheduler::Event) -> Sent {
+        send(&self.frameworks, session, event, "framework")
     }
 
-    pub(crate) fn to_agent(&self, session: SessionId, message: from_master::Message) {
-        send(&self.agents, session, FromMaster { message: Some(message) }, "agent");
+    pub(crate) fn to_agent(&self, session: SessionId, message: from_master::Message) -> Sent {
+        send(&self.agents, session, FromMaster { message: Some(message) }, "agent")
     }
 
     /// Ends a framework's stream once it has read what is on its way.
@@ -102,14 +113,19 @@ fn open<T>(
     (id, receiver)
 }
 
-fn send<T>(sessions: &DashMap<SessionId, mpsc::Sender<T>>, id: SessionId, message: T, who: &str) {
-    let full = match sessions.get(&id) {
-        None => return,
-        Some(session) => match session.try_send(message) {
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
-            Err(mpsc::error::TrySendError::Full(_)) => id,
-        },
-    };
-    tracing::warn!(session = full.0, "{who} does not read its stream; it is cut off");
-    sessions.remove(&full);
+fn send<T>(
+    sessions: &DashMap<SessionId, mpsc::Sender<T>>,
+    id: SessionId,
+    message: T,
+    who: &str,
+) -> Sent {
+    let full = sessions.get(&id).is_some_and(|session| {
+        matches!(session.try_send(message), Err(mpsc::error::TrySendError::Full(_)))
+    });
+    if !full {
+        return Sent::Taken;
+    }
+    tracing::warn!(session = id.0, "{who} does not read its stream; it is cut off");
+    sessions.remove(&id);
+    Sent::CutOff
 }

@@ -12,6 +12,7 @@
 //! | [`serve`] | one port for gRPC and HTTP |
 //! | [`layers`] | trace, panic fence, size limit, deadline around every call |
 //! | [`status`] | failed calls with details |
+//! | [`vital`] | threads whose end is the end of the process |
 //! | [`errors`] | an error and its causes in one line |
 //!
 //! A process is put together like this:
@@ -64,3 +65,4 @@ pub mod shutdown;
 pub mod status;
 pub mod task;
 pub mod telemetry;
+pub mod vital;

@@ -42,6 +42,20 @@ pub(crate) fn apply(
             head && is_terminal(known.view.status_update_state())
         }
     };
+    let holder = turn.framework(framework).and_then(|f| f.tasks.get(&task)).map(|t| &t.agent);
+    if holder.is_some_and(|holder| *holder != agent) {
+        return Err(Rejection::new(
+            Code::InvalidArgument,
+            format!("acknowledge.agent_id: {:?} does not have the task", agent.as_str()),
+        ));
+    }
+    // An agent that cannot hear of it will send the update again: nothing ends before it has.
+    if !turn.agent(&agent).is_some_and(|a| a.connected()) {
+        return Err(Rejection::new(
+            Code::FailedPrecondition,
+            format!("acknowledge.agent_id: agent {:?} is not connected", agent.as_str()),
+        ));
+    }
     turn.books().counts.acknowledgements += 1;
     if last {
         turn.complete_task(framework, &task);

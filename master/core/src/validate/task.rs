@@ -31,6 +31,7 @@ pub(crate) fn check(
 ) -> Result<Checked, String> {
     identity(framework, agent, task)?;
     durations(task)?;
+    unavailable(task)?;
     let labels = task.labels.as_ref().map_or(0, prost::Message::encoded_len);
     if labels > MAX_LABELS {
         return Err(format!("task_info.labels: are {labels} bytes, expected at most {MAX_LABELS}"));
@@ -86,6 +87,18 @@ fn identity(framework: &Framework, agent: &Agent, task: &v1::TaskInfo) -> Result
         ));
     }
     Ok(())
+}
+
+/// What no executor of this version does. A task that asks for it relies on it.
+fn unavailable(task: &v1::TaskInfo) -> Result<(), String> {
+    let asked = [("health_check", task.health_check.is_some()), ("check", task.check.is_some())];
+    // A custom executor may well do its own.
+    match asked.iter().find(|(_, asked)| *asked && task.executor.is_none()) {
+        Some((field, _)) => Err(format!(
+            "task_info.{field}: is not available in this version, expected a task without it"
+        )),
+        None => Ok(()),
+    }
 }
 
 fn durations(task: &v1::TaskInfo) -> Result<(), String> {

@@ -124,6 +124,15 @@ fn limits_below_the_request_or_of_something_else() {
 }
 
 #[test]
+fn health_checks_are_refused_rather_than_overlooked() {
+    let checked = |s: &Story| v1::TaskInfo {
+        health_check: Some(v1::HealthCheck::default()),
+        ..task(&s.agent_id, "t", "cpus:1")
+    };
+    says(&refused(checked), &["task_info.health_check", "not available"]);
+}
+
+#[test]
 fn durations_below_zero() {
     let grace = |s: &Story| v1::TaskInfo {
         kill_policy: Some(v1::KillPolicy {

@@ -104,6 +104,25 @@ fn acknowledging_what_was_never_forwarded_is_refused() {
 }
 
 #[test]
+fn an_acknowledgement_that_names_another_agent_ends_nothing() {
+    let (mut world, mut story) = World::with_task();
+    world.update(&story, "t", TaskFinished, 1);
+    story.agent_id = v1::AgentId { value: "elsewhere".into() };
+    world.acknowledge(&story, "t", 1);
+    assert_eq!(world.task_state(&story, "t"), Some(TaskFinished));
+    assert!(world.rejections[0].message.contains("agent_id"), "{:?}", world.rejections);
+}
+
+#[test]
+fn an_acknowledgement_waits_for_an_agent_that_is_away() {
+    let (mut world, story) = World::with_task();
+    world.update(&story, "t", TaskFinished, 1);
+    world.apply(mezzo_master_core::Command::AgentLost(story.agent));
+    world.acknowledge(&story, "t", 1);
+    assert_eq!(world.task_state(&story, "t"), Some(TaskFinished), "the agent tells it again");
+}
+
+#[test]
 fn an_acknowledgement_with_a_nil_uuid_is_refused() {
     let (mut world, story) = World::with_task();
     world.update(&story, "t", TaskRunning, 1);
