@@ -11,12 +11,12 @@ use mezzo_model::ContainerId;
 use mezzo_proto::v1::{Resource, value};
 use mezzo_runtime::errors::one_line;
 use mezzo_runtime::task::Tasks;
+use mezzo_runtime::vital::Vital;
 use tokio::runtime::Handle as Runtime;
 
 use crate::actor::Handle;
 use crate::hooks;
 use crate::numbers::Numbers;
-use crate::start::Failure;
 use crate::store::{self, LATEST};
 
 /// The first pause before a container that would not die is killed again.
@@ -32,7 +32,7 @@ pub(crate) struct Containers {
     pub(crate) tasks: Tasks,
     pub(crate) hooks: Arc<[NamedHook]>,
     pub(crate) numbers: Numbers,
-    pub(crate) failure: Failure,
+    pub(crate) vital: Vital,
     pub(crate) runtime: Runtime,
 }
 
@@ -177,9 +177,7 @@ impl Containers {
             let found = match this.containerizer.recover(expected.collect()).await {
                 Ok(found) => found,
                 Err(error) => {
-                    let line = one_line(&error);
-                    this.failure.set(line.clone());
-                    return this.tasks.shutdown().trigger(line);
+                    return this.vital.fail(one_line(&error));
                 }
             };
             if !all.is_empty() || !found.orphans.is_empty() {

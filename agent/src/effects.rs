@@ -7,6 +7,7 @@ use mezzo_agent_core::{Checkpoint, Effect};
 use mezzo_model::AgentId;
 use mezzo_runtime::errors::one_line;
 use mezzo_runtime::shutdown::Shutdown;
+use mezzo_runtime::vital::Vital;
 use tokio::sync::{mpsc, watch};
 
 use crate::containers::Containers;
@@ -14,7 +15,6 @@ use crate::executors::Sessions;
 use crate::hooks::Hooks;
 use crate::link::MasterLine;
 use crate::numbers::Numbers;
-use crate::start::Failure;
 use crate::store::Writer;
 
 /// Steps that wait at most. The actor waits when there are more.
@@ -32,7 +32,7 @@ pub(crate) struct Effects {
     pub(crate) connect: watch::Sender<bool>,
     /// Says who this agent is.
     pub(crate) agent_id: watch::Sender<Option<AgentId>>,
-    pub(crate) failure: Failure,
+    pub(crate) vital: Vital,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -78,8 +78,7 @@ impl Effects {
         }
         let Err(error) = self.writer.write(checkpoint) else { return true };
         // To go on would mean to promise what is not kept. Tasks run on; the next start finds them.
-        self.failure.set(one_line(&error));
-        self.shutdown.trigger("a checkpoint cannot be written");
+        self.vital.fail(one_line(&error));
         false
     }
 
@@ -112,9 +111,10 @@ impl Effects {
             }
             Effect::Exit { message, failure } => {
                 if failure {
-                    self.failure.set(message.clone());
+                    self.vital.fail(message);
+                } else {
+                    self.shutdown.trigger(message);
                 }
-                self.shutdown.trigger(message);
             }
             Effect::Measure(measure) => self.numbers.take(measure),
             Effect::Note(text) => tracing::warn!("{text}"),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
-use std::thread;
 
 use mezzo_agent_core::{Command, ExecutorRemoved, Update};
 use mezzo_containerizer::NamedHook;
@@ -12,6 +11,7 @@ use mezzo_module_api::v1::{
 };
 use mezzo_module_api::{Code, ModuleError};
 use mezzo_proto::v1::{AgentInfo, Environment, ExecutorInfo, FrameworkInfo, TaskInfo};
+use mezzo_runtime::vital::Vital;
 
 use crate::actor::Handle;
 
@@ -42,13 +42,15 @@ impl Hooks {
         hooks: Vec<NamedHook>,
         agent: AgentInfo,
         actor: Handle,
+        vital: &Vital,
     ) -> std::io::Result<Self> {
         let (jobs, todo) = mpsc::sync_channel(JOBS);
         let worker = Worker { hooks, agent, actor };
-        thread::Builder::new().name("hooks".to_owned()).spawn(move || {
+        vital.thread("hooks", move || {
             for job in todo {
                 worker.work(job);
             }
+            Ok(())
         })?;
         Ok(Self { jobs })
     }

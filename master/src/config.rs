@@ -42,7 +42,7 @@ pub struct Flags {
     #[arg(long, default_value = "hierarchical")]
     pub allocator: String,
     /// Between periodic allocations. Events lead to one at once.
-    #[arg(long, default_value = "1secs")]
+    #[arg(long, default_value = "1secs", value_parser = DurationArg::positive)]
     pub allocation_interval: DurationArg,
     /// The smallest offers: sets apart by `|`, of which one must be reached.
     #[arg(
@@ -61,19 +61,19 @@ pub struct Flags {
     #[arg(long)]
     pub fair_sharing_excluded_resource_names: Option<String>,
     /// Offers held longer are rescinded; never unless given.
-    #[arg(long)]
+    #[arg(long, value_parser = DurationArg::positive)]
     pub offer_timeout: Option<DurationArg>,
     /// Between pings of an agent.
-    #[arg(long, default_value = "15secs")]
+    #[arg(long, default_value = "15secs", value_parser = DurationArg::positive)]
     pub agent_ping_timeout: DurationArg,
     /// Pings in a row without an answer until an agent is unreachable.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_agent_ping_timeouts: u32,
     /// How long agents have to come back after a master started.
     #[arg(long, default_value = "10mins")]
     pub agent_reregister_timeout: DurationArg,
     /// Between heartbeats to frameworks and watchers.
-    #[arg(long, default_value = "15secs")]
+    #[arg(long, default_value = "15secs", value_parser = DurationArg::positive)]
     pub heartbeat_interval: DurationArg,
     /// Completed frameworks to remember.
     #[arg(long, default_value_t = 50)]
@@ -153,6 +153,21 @@ mod tests {
             .collect();
         assert_eq!(read, [vec![("cpus", 0.01)], vec![("disk", 1.0), ("mem", 32.0)]]);
         assert!(smallest_offers("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn intervals_of_nothing_are_refused() {
+        for flag in [
+            "--allocation_interval=0secs",
+            "--offer_timeout=0secs",
+            "--agent_ping_timeout=0ms",
+            "--max_agent_ping_timeouts=0",
+            "--heartbeat_interval=0secs",
+        ] {
+            let args = ["mezzo-master", "--work_dir=/w", flag];
+            let error = mezzo_runtime::config::try_parse::<Flags, _>(args, |_| None).unwrap_err();
+            assert!(error.to_string().contains("expected"), "{error}");
+        }
     }
 
     #[test]

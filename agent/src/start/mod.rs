@@ -4,7 +4,7 @@ mod error;
 mod prepare;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mezzo_agent_core::{Agent as Core, Command};
@@ -19,7 +19,8 @@ use mezzo_runtime::errors::one_line;
 use mezzo_runtime::metrics::Metrics;
 use mezzo_runtime::serve::{ServeOptions, Server, TcpIncoming};
 use mezzo_runtime::shutdown::Shutdown;
-use mezzo_runtime::task::{OnShutdown, Tasks};
+use mezzo_runtime::task::{OnError, OnShutdown, Tasks};
+use mezzo_runtime::vital::Vital;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
@@ -56,17 +57,6 @@ pub struct Parts {
     pub containerizer: Option<Arc<dyn Containerizer>>,
 }
 
-/// Why an agent stopped, if something went wrong. The first reason counts.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Failure(Arc<OnceLock<String>>);
-
-impl Failure {
-    pub(crate) fn set(&self, line: String) {
-        tracing::error!("{line}");
-        let _ = self.0.set(line);
-    }
-}
-
 /// An agent that is ready to run.
 pub struct Agent {
     server: Server,
@@ -75,7 +65,7 @@ pub struct Agent {
     sessions: Arc<Sessions>,
     tasks: Tasks,
     shutdown: Shutdown,
-    failure: Failure,
+    vital: Vital,
     effects_ended: oneshot::Receiver<()>,
     _lock: Lock,
 }
@@ -137,7 +127,7 @@ impl Agent {
         let settings = identity::settings(&flags, info.clone(), facts);
 
         let tasks = Tasks::new(shutdown.clone());
-        let failure = Failure::default();
+        let vital = Vital::new(shutdown.clone());
         let (handle, inputs) = actor::channel();
         let (steps, todo) = effects::channel();
         let (connect, connect_wanted) = watch::channel(false);
@@ -147,7 +137,7 @@ impl Agent {
         let hooks = match loaded.hooks.is_empty() {
             true => None,
             false => Some(
-                Hooks::start(loaded.hooks.clone(), info, handle.clone())
+                Hooks::start(loaded.hooks.clone(), info, handle.clone(), &vital)
                     .map_err(|e| system("start a thread", e))?,
             ),
         };
@@ -157,7 +147,7 @@ impl Agent {
             tasks: tasks.clone(),
             hooks: loaded.hooks.clone().into(),
             numbers: numbers.clone(),
-            failure: failure.clone(),
+            vital: vital.clone(),
             runtime: tokio::runtime::Handle::current(),
         };
         let effects = Effects {
@@ -169,27 +159,22 @@ impl Agent {
             numbers: numbers.clone(),
             connect,
             agent_id,
-            failure: failure.clone(),
+            vital: vital.clone(),
             shutdown: shutdown.clone(),
         };
         let (ended, effects_ended) = oneshot::channel();
-        std::thread::Builder::new()
-            .name("effects".to_owned())
-            .spawn(move || {
+        vital
+            .thread("effects", move || {
                 effects.run(todo);
                 // Nobody waits if the agent could not start.
                 let _ = ended.send(());
+                Ok(())
             })
             .map_err(|e| system("start a thread", e))?;
         let core = Core::new(settings);
         let clock = Clock::system();
-        tasks.task("actor").on_shutdown(OnShutdown::Finish).spawn(actor::run(
-            core,
-            inputs,
-            steps,
-            clock,
-            shutdown.clone(),
-        ));
+        let actor = tasks.task("actor").on_shutdown(OnShutdown::Finish).on_error(OnError::Shutdown);
+        actor.spawn(actor::run(core, inputs, steps, clock, shutdown.clone()));
         handle.say(Command::Recovered(Box::new(found.recovered))).await;
 
         let link = Link {
@@ -238,7 +223,7 @@ impl Agent {
             sessions,
             tasks,
             shutdown,
-            failure,
+            vital,
             effects_ended,
             _lock: lock,
         })
@@ -273,10 +258,7 @@ impl Agent {
         // What was decided last is written.
         let _ = tokio::time::timeout(STOP, self.effects_ended).await;
         served.map_err(|error| one_line(&error))?;
-        match self.failure.0.get() {
-            Some(line) => Err(line.clone()),
-            None => Ok(()),
-        }
+        self.vital.failure().map_or(Ok(()), |line| Err(line.to_owned()))
     }
 }
 

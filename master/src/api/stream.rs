@@ -26,7 +26,7 @@ impl<T> Events<T> {
         Self { queue, heartbeat: None, _end: end }
     }
 
-    /// Sends `beat` at every interval, whatever else is sent.
+    /// Sends `beat` at an interval, while nothing else waits to be sent.
     pub(crate) fn heartbeats(mut self, every: Duration, beat: fn() -> T) -> Self {
         let mut interval = interval_at(Instant::now() + every, every);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);

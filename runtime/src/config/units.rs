@@ -13,6 +13,7 @@ pub struct ParseUnitError {
 
 const A_DURATION: &str =
     "a duration such as 5secs (units: ns, us, ms, secs, mins, hrs, days, weeks)";
+const A_POSITIVE_DURATION: &str = "a duration above 0, such as 5secs";
 const A_SIZE: &str = "a size such as 512MB (units: B, KB, MB, GB, TB; 1KB is 1024 bytes)";
 
 /// Unit names with their length in nanoseconds, longest first.
@@ -36,6 +37,19 @@ const SIZE_UNITS: [(&str, u64); 5] =
 pub struct DurationArg(pub Duration);
 
 impl DurationArg {
+    /// Reads a duration that may not be zero, for a flag with `value_parser = DurationArg::positive`:
+    /// something that happens at every such interval.
+    ///
+    /// # Errors
+    /// When it is zero, or no duration.
+    pub fn positive(text: &str) -> Result<Self, ParseUnitError> {
+        let duration: Self = text.parse()?;
+        if duration.0.is_zero() {
+            return Err(ParseUnitError { expected: A_POSITIVE_DURATION });
+        }
+        Ok(duration)
+    }
+
     /// The duration.
     #[must_use]
     pub fn get(self) -> Duration {
