@@ -30,8 +30,7 @@ const CLEANUP_PAUSES: [Duration; 3] =
 /// What a launch is made of, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The sandbox and the files in it. Stays when undone: whoever looks for the reason of a failure looks there, and the
-    /// agent's garbage collection removes it.
+    /// The sandbox and the files in it. Stays when undone: whoever looks for the reason of a failure looks there.
     Sandbox,
     /// The container's directory of files that a later life of the agent reads.
     RuntimeDir,

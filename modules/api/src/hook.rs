@@ -76,7 +76,7 @@ hooks! {
     /// Must not block: the update waits.
     agent_task_status(AgentTaskStatusRequest) -> AgentTaskStatusResponse;
 
-    /// Agent: an executor has ended and is being forgotten. Its sandbox is still there and stays until garbage collection.
+    /// Agent: an executor has ended and is being forgotten. Its sandbox is still there.
     /// May block.
     agent_remove_executor(AgentRemoveExecutorRequest) -> AgentRemoveExecutorResponse;
 }

@@ -1,7 +1,7 @@
 //! Hook `remove-executor`: keeps what an executor leaves behind.
 //!
 //! When an executor is forgotten its sandbox is packed into `<archive_dir>/<framework>-<executor>-<container>.tar.gz`, so that it
-//! outlives the agent's garbage collection. Only regular files, directories and symbolic links (as links) go in; sockets, pipes
+//! outlives the sandbox. Only regular files, directories and symbolic links (as links) go in; sockets, pipes
 //! and devices are left out. A file that changes while it is read is archived as far as it went.
 //!
 //! | parameter | meaning |
