@@ -3,8 +3,12 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
-use crate::{Failure, say};
+use crate::{Failure, say, signals};
+
+/// Between two looks at a command that runs.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
@@ -49,9 +53,18 @@ pub(crate) fn run_quietly(command: &mut Command) -> Result<(), Failure> {
 
 /// Runs the command and gives its exit status.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus, Failure> {
-    command
-        .status()
-        .map_err(|error| Failure::task(format!("cannot run `{}`: {error}", describe(command))))
+    signals::catch();
+    let name = describe(command);
+    let failed = |error| Failure::task(format!("cannot run `{name}`: {error}"));
+    let mut child = command.spawn().map_err(failed)?;
+    loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            return Ok(status);
+        }
+        signals::pass_on(&child);
+        #[expect(clippy::disallowed_methods, reason = "nothing here is asynchronous")]
+        std::thread::sleep(PAUSE);
+    }
 }
 
 fn describe(command: &Command) -> String {

@@ -4,12 +4,13 @@
 //! * `cargo xtask test`: all tests, and a check that nothing was left behind;
 //! * `cargo xtask bench NAME --json`: one JSON object per measurement.
 //!
-//! Built on the standard library alone, so that it starts at once on a fresh clone.
+//! Built on little more than the standard library, so that it starts at once on a fresh clone.
 
 mod bench;
 mod cargo;
 mod demo;
 mod leftovers;
+mod signals;
 mod test;
 
 use std::fmt;
