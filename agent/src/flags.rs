@@ -162,6 +162,15 @@ mod tests {
     }
 
     #[test]
+    fn resources_and_attributes_that_are_none_are_one_line_each() {
+        for wrong in ["--resources=cpus", "--resources=cpus:-1", "--attributes=x"] {
+            let error = parse(&["--master=m:1", "--work_dir=/w", wrong]).unwrap_err();
+            let name = wrong.split('=').next().unwrap();
+            assert!(error.contains(name) && error.lines().count() == 1, "{error}");
+        }
+    }
+
+    #[test]
     fn an_unknown_flag_is_one_line() {
         let error = parse(&["--master=m:1", "--work_dir=/w", "--resource=cpus:1"]).unwrap_err();
         assert_eq!(error.lines().count(), 1);

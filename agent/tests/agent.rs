@@ -311,8 +311,6 @@ async fn what_cannot_be_started_says_why_in_one_line() {
         (flags(&file, &master, &[]), "flag --work_dir: cannot write in"),
         (flags(&dir.path().join("one"), &master, &[]), "is in use by another agent (pid "),
         (flags(&dir.path().join("two"), &master, &[&port]), "the port is in use"),
-        (flags(&dir.path().join("two"), &master, &["--resources=cpus"]), "flag --resources: "),
-        (flags(&dir.path().join("two"), &master, &["--resources=cpus:-1"]), "flag --resources: "),
         (
             flags(&dir.path().join("two"), &master, &["--isolation=cgroups/time"]),
             "flag --isolation: ",
@@ -326,7 +324,6 @@ async fn what_cannot_be_started_says_why_in_one_line() {
             ),
             "/no/lib.so",
         ),
-        (flags(&dir.path().join("two"), &master, &["--attributes=x"]), "flag --attributes: "),
         (
             flags(&dir.path().join("two"), &master, &["--master=zk://host/mezzo"]),
             "flag --master: got",
