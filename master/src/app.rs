@@ -113,7 +113,7 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
     })?;
 
     let handle = Handle::new(inputs);
-    let readings = Arc::new(Readings::new(&metrics, Arc::clone(&sessions)));
+    let readings = Arc::new(Readings::new(&metrics, Arc::clone(&sessions), Arc::clone(&modules)));
     tasks.spawn("readings", read_now_and_then(handle.clone(), Arc::clone(&readings)));
 
     let heartbeat = flags.heartbeat_interval.get();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mezzo_master_core::Books;
+use mezzo_module_host::Modules;
 use mezzo_proto::v1::TaskState;
 use mezzo_runtime::metrics::{By, Counter, Gauge, Histogram, Metrics};
 
@@ -45,11 +46,14 @@ pub(crate) struct Readings {
     updates: Counter,
     refused: Counter,
     outstanding: Gauge,
+    calls: By<Counter, 2>,
+    errors: By<Counter, 2>,
+    modules: Arc<Modules>,
     sessions: Arc<Sessions>,
 }
 
 impl Readings {
-    pub(crate) fn new(metrics: &Metrics, sessions: Arc<Sessions>) -> Self {
+    pub(crate) fn new(metrics: &Metrics, sessions: Arc<Sessions>, modules: Arc<Modules>) -> Self {
         Self {
             tasks: metrics.gauge_by("tasks", "Tasks by state", ["state"]),
             agents: metrics.gauge_by(
@@ -69,6 +73,13 @@ impl Readings {
             refused: metrics
                 .counter("proposals_refused", "Proposals of the allocator that did not fit"),
             outstanding: metrics.gauge("outstanding_offers", "Offers that frameworks hold"),
+            calls: metrics.counter_by("module_calls", "Calls into modules", ["module", "method"]),
+            errors: metrics.counter_by(
+                "module_errors",
+                "Calls into modules that failed",
+                ["module", "method"],
+            ),
+            modules,
             sessions,
         }
     }
@@ -117,6 +128,13 @@ impl Readings {
         raise(&self.launched, counts.tasks_launched);
         raise(&self.updates, counts.status_updates);
         raise(&self.refused, counts.proposals_refused);
+        for module in self.modules.status() {
+            for method in &module.methods {
+                let labels = || [module.name().to_owned(), method.method().to_owned()];
+                raise(&self.calls.with(labels()), method.calls());
+                raise(&self.errors.with(labels()), method.errors());
+            }
+        }
         let (frameworks, agents) = self.sessions.counts();
         tracing::trace!(frameworks, agents, "streams that are open");
     }
