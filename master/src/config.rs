@@ -67,7 +67,7 @@ pub struct Flags {
     #[arg(long, default_value = "15secs", value_parser = DurationArg::positive)]
     pub agent_ping_timeout: DurationArg,
     /// Pings in a row without an answer until an agent is unreachable.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 5, value_parser = one_or_more)]
     pub max_agent_ping_timeouts: u32,
     /// How long agents have to come back after a master started.
     #[arg(long, default_value = "10mins")]
@@ -90,6 +90,10 @@ pub struct Flags {
     /// Logs and traces.
     #[command(flatten)]
     pub telemetry: TelemetryFlags,
+}
+
+fn one_or_more(text: &str) -> Result<u32, &'static str> {
+    text.parse().ok().filter(|count| *count > 0).ok_or("expected a whole number from 1")
 }
 
 /// What the allocator is to know of the flags.

@@ -1,6 +1,6 @@
 //! Programs that cannot do what their flags ask for say so in one line, and end.
 
-use mezzo_integration_tests::{Cluster, finished};
+use mezzo_integration_tests::{Cluster, finished, until};
 
 use crate::Done;
 
@@ -151,6 +151,13 @@ async fn flags_come_from_the_environment_too_and_dashes_are_underscores() -> Don
 #[tokio::test]
 async fn an_agent_whose_resources_shrank_is_told_what_to_do() -> Done {
     let mut cluster = Cluster::quick().start().await?;
+    // An agent that dies before its id is on disk is a new one when it comes back.
+    let known = cluster.agent_work_dir(0).join("meta/agents");
+    until("the agent's id is on its disk", async || {
+        let mut agents = std::fs::read_dir(&known)?.flatten();
+        Ok(agents.any(|agent| agent.path().join("agent.info").exists()).then_some(()))
+    })
+    .await?;
     cluster.kill_agent(0)?;
     let work_dir = format!("--work_dir={}", cluster.agent_work_dir(0).display());
     let master = format!("--master={}", cluster.master_address());

@@ -125,6 +125,6 @@ async fn the_users_variables_win_over_isolators_and_those_over_the_agents() {
     );
     assert_eq!(get("MEZZO_TASK_ENVIRONMENT"), Some(r#"{"TASK":"t"}"#));
     assert_eq!(plan.argv, ["sh", "-c", "true"]);
-    assert_eq!(plan.cwd, Some(world.dir.path().join("sandboxes/c")));
+    assert_eq!(plan.cwd, Some(world.dir.join("sandboxes/c")));
     assert_eq!(plan.status_file, Some(world.files("c").status()));
 }

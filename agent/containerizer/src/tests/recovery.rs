@@ -127,7 +127,7 @@ async fn after_a_reboot_no_pid_is_adopted() {
     let (world, _) = World::new();
     write_pid(&world, "c", "77 5\n");
     world.adoptable.lock().unwrap().push(ProcessId { pid: 77, start_time: 5 });
-    fs::write(world.dir.path().join("run/boot_id"), "another boot").unwrap();
+    fs::write(world.dir.join("run/boot_id"), "another boot").unwrap();
     let recovery = world.containerizer().recover(expected(&["c"])).await.unwrap();
     assert_eq!(recovery.ended, [ContainerId::new("c")]);
     assert!(world.recovered.lock().unwrap()[0].states.is_empty());

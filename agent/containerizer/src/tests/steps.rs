@@ -72,10 +72,7 @@ async fn a_launch_does_all_steps_in_order_and_its_end_undoes_them() {
         ]
     );
     assert_eq!(containerizer.containers(), [id()]);
-    assert_eq!(
-        std::fs::read_to_string(world.dir.path().join("meta/c/forked.pid")).unwrap(),
-        "4711\n"
-    );
+    assert_eq!(std::fs::read_to_string(world.dir.join("meta/c/forked.pid")).unwrap(), "4711\n");
     assert_eq!(std::fs::read_to_string(world.files("c").pid()).unwrap(), "4711 1\n");
 
     let end = containerizer.wait(&id());
@@ -198,8 +195,8 @@ async fn an_unknown_user_and_a_sandbox_that_cannot_be_made_are_named() {
     );
 
     let mut spec = world.spec("c");
-    std::fs::write(world.dir.path().join("file"), "").unwrap();
-    spec.config.directory = world.dir.path().join("file/x").display().to_string();
+    std::fs::write(world.dir.join("file"), "").unwrap();
+    spec.config.directory = world.dir.join("file/x").display().to_string();
     let message = containerizer.launch(spec).await.unwrap_err().task_message();
     assert!(
         message.contains("cannot create the directories above") && message.contains("file/x"),
@@ -207,7 +204,7 @@ async fn an_unknown_user_and_a_sandbox_that_cannot_be_made_are_named() {
     );
 
     let mut spec = world.spec("c");
-    spec.forked_pid = Some(world.dir.path().join("file/x/forked.pid"));
+    spec.forked_pid = Some(world.dir.join("file/x/forked.pid"));
     let error = containerizer.launch(spec).await.unwrap_err();
     assert!(
         matches!(&error, LaunchError::Checkpoint { path, .. } if path.ends_with("file/x/forked.pid")),

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use futures_util::future::BoxFuture;
@@ -37,12 +38,27 @@ pub(crate) struct World {
     pub(crate) recovered: Mutex<Vec<RecoverRequest>>,
     pub(crate) adoptable: Mutex<Vec<ProcessId>>,
     containerizer: OnceLock<MezzoContainerizer>,
-    pub(crate) dir: tempfile::TempDir,
+    pub(crate) dir: PathBuf,
+}
+
+/// A world and its directory, which goes with the test. (The world itself stays: its parts know it.)
+pub(crate) struct Scene {
+    world: Arc<World>,
+    _dir: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Scene {
+    type Target = Arc<World>;
+
+    fn deref(&self) -> &Arc<World> {
+        &self.world
+    }
 }
 
 impl World {
     /// A world with isolators `a` and `b` and a hook `h`.
-    pub(crate) fn new() -> (Arc<Self>, MezzoContainerizer) {
+    pub(crate) fn new() -> (Scene, MezzoContainerizer) {
+        let dir = tempfile::tempdir().unwrap();
         let world = Arc::new(Self {
             log: Mutex::default(),
             interfere: Mutex::default(),
@@ -54,16 +70,16 @@ impl World {
             recovered: Mutex::default(),
             adoptable: Mutex::default(),
             containerizer: OnceLock::new(),
-            dir: tempfile::tempdir().unwrap(),
+            dir: dir.path().to_owned(),
         });
         let containerizer = world.containerizer();
         let _ = world.containerizer.set(containerizer.clone());
-        (world, containerizer)
+        (Scene { world, _dir: dir }, containerizer)
     }
 
     /// Another containerizer of this world, as after a restart of the agent.
     pub(crate) fn containerizer(self: &Arc<Self>) -> MezzoContainerizer {
-        let mut config = Config::new(self.dir.path().join("run"), "/no/launcher");
+        let mut config = Config::new(self.dir.join("run"), "/no/launcher");
         config.namespaces = Namespaces::NONE;
         config.kill_timeout = std::time::Duration::from_millis(50);
         config.isolators = ["a", "b"]
@@ -85,12 +101,12 @@ impl World {
                     value: Some("true".to_owned()),
                     ..CommandInfo::default()
                 },
-                directory: self.dir.path().join("sandboxes").join(id).display().to_string(),
+                directory: self.dir.join("sandboxes").join(id).display().to_string(),
                 ..ContainerConfig::default()
             },
             environment: mezzo_proto::v1::Environment::default(),
             framework: None,
-            forked_pid: Some(self.dir.path().join("meta").join(id).join("forked.pid")),
+            forked_pid: Some(self.dir.join("meta").join(id).join("forked.pid")),
         }
     }
 
@@ -107,7 +123,7 @@ impl World {
     }
 
     pub(crate) fn files(&self, id: &str) -> Files {
-        Files::of(&self.dir.path().join("run"), &ContainerId::new(id))
+        Files::of(&self.dir.join("run"), &ContainerId::new(id))
     }
 
     /// Something happens; an error if the test wants it to fail.
