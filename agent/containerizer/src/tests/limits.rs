@@ -36,7 +36,7 @@ fn out_of_memory() -> WatchResponse {
 
 #[tokio::test]
 async fn a_limitation_ends_the_container_with_its_reason() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     containerizer.launch(world.spec("c")).await.unwrap();
     let wait = containerizer.wait(&id());
     let watch = world.watches.lock().unwrap().pop().unwrap();
@@ -51,7 +51,7 @@ async fn a_limitation_ends_the_container_with_its_reason() {
 
 #[tokio::test]
 async fn a_reason_that_comes_just_after_the_kill_still_counts() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     containerizer.launch(world.spec("c")).await.unwrap();
     let wait = containerizer.wait(&id());
     world.process().end(ExitStatus::Signaled(9));
@@ -62,7 +62,7 @@ async fn a_reason_that_comes_just_after_the_kill_still_counts() {
 
 #[tokio::test]
 async fn a_lost_watch_ends_the_container() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     containerizer.launch(world.spec("c")).await.unwrap();
     let wait = containerizer.wait(&id());
     drop(world.watches.lock().unwrap().pop());
@@ -73,7 +73,7 @@ async fn a_lost_watch_ends_the_container() {
 
 #[tokio::test]
 async fn an_update_reaches_all_isolators_and_none_after_the_end() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     containerizer.launch(world.spec("c")).await.unwrap();
     world.at("update a", Interference::Fail);
     let error = containerizer.update(&id(), Vec::new(), BTreeMap::new()).await.unwrap_err();
@@ -88,7 +88,7 @@ async fn an_update_reaches_all_isolators_and_none_after_the_end() {
 
 #[tokio::test]
 async fn statistics_show_the_limits_of_the_last_update() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     containerizer.launch(world.spec("c")).await.unwrap();
     let cpus = Resource {
         name: "cpus".to_owned(),
@@ -107,7 +107,7 @@ async fn statistics_show_the_limits_of_the_last_update() {
 
 #[tokio::test]
 async fn the_users_variables_win_over_isolators_and_those_over_the_agents() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     *world.info.lock().unwrap() = ContainerLaunchInfo {
         environment: Some(environment(&[("ISOLATOR", "i"), ("BOTH", "i")])),
         task_environment: Some(environment(&[("TASK", "t")])),

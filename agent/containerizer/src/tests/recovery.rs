@@ -25,7 +25,7 @@ fn write_pid(world: &World, id: &str, text: &str) {
 
 #[tokio::test]
 async fn containers_run_on_and_their_end_is_seen() {
-    let (world, _) = World::new();
+    let (world, _) = World::begin();
     write_pid(&world, "c", "77 5\n");
     world.adoptable.lock().unwrap().push(ProcessId { pid: 77, start_time: 5 });
     let containerizer = world.containerizer();
@@ -48,7 +48,7 @@ async fn containers_run_on_and_their_end_is_seen() {
 
 #[tokio::test]
 async fn what_ended_meanwhile_is_told_by_the_status_file() {
-    let (world, _) = World::new();
+    let (world, _) = World::begin();
     write_pid(&world, "c", "77 5\n");
     fs::write(world.files("c").status(), "768\n").unwrap();
     let containerizer = world.containerizer();
@@ -70,7 +70,7 @@ async fn what_ended_meanwhile_is_told_by_the_status_file() {
 
 #[tokio::test]
 async fn orphans_are_destroyed() {
-    let (world, _) = World::new();
+    let (world, _) = World::begin();
     write_pid(&world, "orphan", "77 5\n");
     world.adoptable.lock().unwrap().push(ProcessId { pid: 77, start_time: 5 });
     let containerizer = world.containerizer();
@@ -83,7 +83,7 @@ async fn orphans_are_destroyed() {
 
 #[tokio::test]
 async fn damaged_records_do_not_stop_the_agent() {
-    let (world, _) = World::new();
+    let (world, _) = World::begin();
     for (id, text) in
         [("empty", ""), ("half", "7"), ("words", "seven eight"), ("huge", "99999999999 1")]
     {
@@ -101,7 +101,7 @@ async fn damaged_records_do_not_stop_the_agent() {
 
 #[tokio::test]
 async fn a_pid_that_belongs_to_another_process_is_not_adopted() {
-    let (world, _) = World::new();
+    let (world, _) = World::begin();
     write_pid(&world, "c", "77 5\n");
     world.adoptable.lock().unwrap().push(ProcessId { pid: 77, start_time: 6 });
     let containerizer = world.containerizer();
@@ -113,7 +113,7 @@ async fn a_pid_that_belongs_to_another_process_is_not_adopted() {
 
 #[tokio::test]
 async fn an_isolator_that_cannot_recover_ends_the_start() {
-    let (world, _) = World::new();
+    let (world, _) = World::begin();
     world.at("recover a", Interference::Fail);
     let error = world.containerizer().recover(Vec::new()).await.unwrap_err();
     assert!(
@@ -124,7 +124,7 @@ async fn an_isolator_that_cannot_recover_ends_the_start() {
 
 #[tokio::test]
 async fn after_a_reboot_no_pid_is_adopted() {
-    let (world, _) = World::new();
+    let (world, _) = World::begin();
     write_pid(&world, "c", "77 5\n");
     world.adoptable.lock().unwrap().push(ProcessId { pid: 77, start_time: 5 });
     fs::write(world.dir.join("run/boot_id"), "another boot").unwrap();

@@ -52,7 +52,7 @@ fn assert_undone(world: &World) {
 
 #[tokio::test]
 async fn a_launch_does_all_steps_in_order_and_its_end_undoes_them() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     assert_eq!(containerizer.launch(world.spec("c")).await.unwrap(), Launched { pid: 4711 });
     let mut log = world.log();
     // These two run in parallel.
@@ -95,7 +95,7 @@ async fn a_launch_does_all_steps_in_order_and_its_end_undoes_them() {
 #[tokio::test]
 async fn a_failure_at_any_step_undoes_what_was_done() {
     for moment in MOMENTS {
-        let (world, containerizer) = World::new();
+        let (world, containerizer) = World::begin();
         world.at(moment, Interference::Fail);
         let outcome = containerizer.launch(world.spec("c")).await;
         // An isolator's watch cannot fail, and the last moment never comes.
@@ -121,7 +121,7 @@ async fn a_failure_at_any_step_undoes_what_was_done() {
 #[tokio::test]
 async fn a_destroy_at_any_step_undoes_what_was_done() {
     for moment in MOMENTS {
-        let (world, containerizer) = World::new();
+        let (world, containerizer) = World::begin();
         world.at(moment, Interference::Destroy);
         match containerizer.launch(world.spec("c")).await {
             Err(LaunchError::Destroyed(_)) => {
@@ -140,7 +140,7 @@ async fn a_destroy_at_any_step_undoes_what_was_done() {
 
 #[tokio::test]
 async fn all_who_destroy_a_container_get_the_same_answer() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     containerizer.launch(world.spec("c")).await.unwrap();
     let (wait, first, second) =
         (containerizer.wait(&id()), containerizer.destroy(&id()), containerizer.destroy(&id()));
@@ -156,7 +156,7 @@ async fn all_who_destroy_a_container_get_the_same_answer() {
 
 #[tokio::test]
 async fn an_id_is_used_once() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     containerizer.launch(world.spec("c")).await.unwrap();
     assert!(matches!(containerizer.launch(world.spec("c")).await, Err(LaunchError::Exists(_))));
     let mut nested = world.spec("c");
@@ -169,7 +169,7 @@ async fn an_id_is_used_once() {
 
 #[tokio::test]
 async fn dropping_the_future_does_not_stop_the_launch() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     drop(containerizer.launch(world.spec("c")));
     let wait = containerizer.wait(&id());
     let end = async {
@@ -185,7 +185,7 @@ async fn dropping_the_future_does_not_stop_the_launch() {
 
 #[tokio::test]
 async fn an_unknown_user_and_a_sandbox_that_cannot_be_made_are_named() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     let mut spec = world.spec("c");
     spec.config.user = Some("no-such-user".to_owned());
     let error = containerizer.launch(spec).await.unwrap_err();
@@ -215,7 +215,7 @@ async fn an_unknown_user_and_a_sandbox_that_cannot_be_made_are_named() {
 
 #[tokio::test(start_paused = true)]
 async fn a_container_that_cannot_be_killed_is_reported_and_tried_again() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     containerizer.launch(world.spec("c")).await.unwrap();
     *world.immortal.lock().unwrap() = true;
     let error = containerizer.destroy(&id()).await.unwrap_err();
@@ -236,7 +236,7 @@ async fn a_container_that_cannot_be_killed_is_reported_and_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn isolators_that_cannot_clean_up_do_not_keep_the_others_from_it() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     containerizer.launch(world.spec("c")).await.unwrap();
     world.at("cleanup b", Interference::Fail);
     let error = containerizer.destroy(&id()).await.unwrap_err();
@@ -256,7 +256,7 @@ async fn isolators_that_cannot_clean_up_do_not_keep_the_others_from_it() {
 
 #[tokio::test]
 async fn the_reason_of_a_failed_launch_reaches_those_who_wait() {
-    let (world, containerizer) = World::new();
+    let (world, containerizer) = World::begin();
     world.at("isolate a", Interference::Fail);
     let launch = containerizer.launch(world.spec("c"));
     let wait = containerizer.wait(&id());

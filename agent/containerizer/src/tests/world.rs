@@ -57,7 +57,7 @@ impl std::ops::Deref for Scene {
 
 impl World {
     /// A world with isolators `a` and `b` and a hook `h`.
-    pub(crate) fn new() -> (Scene, MezzoContainerizer) {
+    pub(crate) fn begin() -> (Scene, MezzoContainerizer) {
         let dir = tempfile::tempdir().unwrap();
         let world = Arc::new(Self {
             log: Mutex::default(),
