@@ -7,8 +7,8 @@ use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RResult, RSlice, RStr};
 use mezzo_module_api::v1::CreateModuleRequest;
 use mezzo_module_api::{
-    Allocator, Code, Completion, Hook, Host, HostServices, Instance, Isolator, Level, ModuleError,
-    Parameters,
+    Allocator, Code, Completion, Hook, Host, HostProcess, HostServices, Instance, Isolator, Level,
+    ModuleError, Parameters,
 };
 use prost::Message;
 
@@ -61,7 +61,8 @@ fn create(
         let request = CreateModuleRequest::decode(request.as_slice()).map_err(|error| {
             ModuleError::invalid(format!("the request to make a module cannot be decoded: {error}"))
         })?;
-        constructor(Host::new(RemoteHost { host }), Parameters::new(request.parameters))
+        let host = Host::new(RemoteHost { host }, HostProcess::from(&request));
+        constructor(host, Parameters::new(request.parameters))
     });
     match made {
         Ok(instance) => RResult::ROk(Module_TO::from_value(

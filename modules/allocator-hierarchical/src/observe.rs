@@ -65,6 +65,10 @@ impl State {
                     .for_each(|agent| agent.looked_at = None);
                 Ok(())
             }
+            // Nothing is asked back, so nothing can be answered.
+            Event::InverseAnswered(_) => Err(ModuleError::unimplemented("inverse offers")),
+            // Everybody is offered what is free; a wish changes nothing.
+            Event::ResourcesRequested(_) => Ok(()),
             Event::HoldOff(event) => {
                 self.paused = event.paused();
                 Ok(())

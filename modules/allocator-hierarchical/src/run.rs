@@ -31,7 +31,11 @@ impl State {
                 self.offer_agent(agent, &mut proposals);
             }
         }
-        AllocateResponse { proposals, next_filter_expiry_nanos: self.next_expiry() }
+        AllocateResponse {
+            proposals,
+            next_filter_expiry_nanos: self.next_expiry(),
+            inverse_proposals: Vec::new(),
+        }
     }
 
     /// Drops filters that have run out; the agents they were on.

@@ -2,9 +2,13 @@
 //! would never see.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use mezzo_proto::v1::Resource;
+
 use crate::ModuleError;
+use crate::v1::CreateModuleRequest;
 
 /// How much a log line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,16 +56,49 @@ pub trait HostServices: Send + Sync {
     }
 }
 
+/// The process a module lives in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HostProcess {
+    /// `mezzo-master` or `mezzo-agent`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// A directory of the process's own; what is in it need not outlive the machine's restart.
+    pub runtime_dir: PathBuf,
+    /// Its `--work_dir`: what is below it stays. `None` in a host that has none.
+    pub work_dir: Option<PathBuf>,
+    /// What an agent has, before hooks change it; empty in a master.
+    pub resources: Vec<Resource>,
+}
+
+impl From<&CreateModuleRequest> for HostProcess {
+    fn from(request: &CreateModuleRequest) -> Self {
+        Self {
+            name: request.host().to_owned(),
+            version: request.host_version().to_owned(),
+            runtime_dir: request.runtime_dir().into(),
+            work_dir: request.work_dir.as_ref().map(PathBuf::from),
+            resources: request.resources.clone(),
+        }
+    }
+}
+
 /// A module's hand on its host; cheap to clone.
 #[derive(Clone)]
 pub struct Host {
     services: Arc<dyn HostServices>,
+    process: Arc<HostProcess>,
 }
 
 impl Host {
-    /// A hand on these services.
-    pub fn new(services: impl HostServices + 'static) -> Self {
-        Self { services: Arc::new(services) }
+    /// A hand on these services, in this process.
+    pub fn new(services: impl HostServices + 'static, process: HostProcess) -> Self {
+        Self { services: Arc::new(services), process: Arc::new(process) }
+    }
+
+    /// The process the module lives in.
+    pub fn process(&self) -> &HostProcess {
+        &self.process
     }
 
     /// A host that keeps nothing; for tests.
@@ -71,7 +108,7 @@ impl Host {
             fn log(&self, _: Level, _: &str) {}
             fn count(&self, _: &str, _: u64) {}
         }
-        Self::new(Silent)
+        Self::new(Silent, HostProcess::default())
     }
 
     /// Writes a line to the host's log.

@@ -13,8 +13,8 @@
 //!   that locks should expect a poisoned lock after its own panic.
 //! * **Time and randomness** of an allocator come from the host (see [`Allocator`]), so that a run can be repeated.
 //!
-//! The requests and responses are messages of `mezzo.module.v1` (re-exported as [`v1`]); a field or a method more does
-//! not break anybody. The same table of methods (`table.rs`) serves the module's side ([`Instance::call`]) and the host's
+//! The requests and responses are messages of `mezzo.module.v1` (re-exported as [`v1`]), made of the messages that frameworks
+//! know too (re-exported as [`types`]); a field or a method more does not break anybody. The same table of methods (`table.rs`) serves the module's side ([`Instance::call`]) and the host's
 //! side ([`Remote`]), so the two cannot drift apart.
 
 mod allocator;
@@ -32,10 +32,11 @@ pub use allocator::Allocator;
 pub use completion::Completion;
 pub use error::{Code, ModuleError};
 pub use hook::Hook;
-pub use host::{Host, HostServices, Level};
+pub use host::{Host, HostProcess, HostServices, Level};
 pub use instance::{Instance, Kind};
 pub use isolator::Isolator;
 pub use mezzo_proto::module::v1;
+pub use mezzo_proto::v1 as types;
 pub use mezzo_proto::v1::Parameter;
 pub use parameters::Parameters;
 pub use remote::{Remote, Transport};

@@ -5,7 +5,27 @@ use mezzo_module_api::Kind;
 /// Library name (`x` of `libx.so`), the kind of its modules, and their names.
 const LIBRARIES: &[(&str, Kind, &[&str])] = &[
     ("mezzo_allocator_hierarchical", Kind::Allocator, &["hierarchical"]),
-    ("mezzo_isolator_cgroups", Kind::Isolator, &["cgroups/cpu", "cgroups/mem"]),
+    (
+        "mezzo_isolator_cgroups",
+        Kind::Isolator,
+        &[
+            "cgroups/all",
+            "cgroups/blkio",
+            "cgroups/cpu",
+            "cgroups/cpuset",
+            "cgroups/devices",
+            "cgroups/hugetlb",
+            "cgroups/mem",
+            "cgroups/net_cls",
+            "cgroups/perf_event",
+            "cgroups/pids",
+        ],
+    ),
+    ("mezzo_isolator_disk", Kind::Isolator, &["disk/du", "disk/xfs"]),
+    ("mezzo_isolator_network", Kind::Isolator, &["network/ports"]),
+    ("mezzo_isolator_posix", Kind::Isolator, &["posix/cpu", "posix/mem", "posix/rlimits"]),
+    ("mezzo_isolator_procfs", Kind::Isolator, &["mem/procfs"]),
+    ("mezzo_hook_decorators", Kind::Hook, &["environment", "labels"]),
     ("mezzo_hook_prelaunch", Kind::Hook, &["prelaunch"]),
     ("mezzo_hook_remove_executor", Kind::Hook, &["remove-executor"]),
 ];

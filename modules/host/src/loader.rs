@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mezzo_module_abi::{Declared, Library as OpenLibrary};
 use mezzo_module_api::v1::{CreateModuleRequest, ModuleKind, ModuleStatus};
-use mezzo_module_api::{Allocator, Hook, Host, Isolator, Kind, Parameter, Remote, Transport};
+use mezzo_module_api::{
+    Allocator, Hook, Host, HostProcess, Isolator, Kind, Parameter, Remote, Transport,
+};
 
 use crate::file::{self, Staged};
 use crate::metered::{Meter, Metered, Services};
@@ -158,8 +160,10 @@ impl Modules {
             host: Some(self.options.host.clone()),
             host_version: Some(self.options.host_version.clone()),
             runtime_dir: Some(self.options.runtime_dir.display().to_string()),
+            work_dir: self.options.work_dir.as_ref().map(|dir| dir.display().to_string()),
+            resources: self.options.resources.clone(),
         };
-        let host = Host::new(Services { meter: Arc::clone(&meter) });
+        let host = Host::new(Services { meter: Arc::clone(&meter) }, HostProcess::from(&request));
         let file = available.from.original.clone();
         let transport = available
             .declared

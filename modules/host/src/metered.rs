@@ -54,6 +54,7 @@ impl Meter {
                 panics: Some(counts.panics.load(Relaxed)),
                 total_nanos: Some(counts.total_nanos.load(Relaxed)),
                 max_nanos: Some(counts.max_nanos.load(Relaxed)),
+                ..MethodStatus::default()
             })
             .collect()
     }

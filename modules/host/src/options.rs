@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mezzo_module_api::Parameter;
+use mezzo_module_api::types::Resource;
 
 use crate::{Manifest, search_path};
 
@@ -16,6 +17,10 @@ pub struct Options {
     pub search: Vec<PathBuf>,
     /// The copies of the libraries go to `modules/` below it. They have to stay as long as the process lives.
     pub runtime_dir: PathBuf,
+    /// The process's `--work_dir`, told to modules.
+    pub work_dir: Option<PathBuf>,
+    /// What an agent has, told to modules.
+    pub resources: Vec<Resource>,
     /// The name of this process, told to modules.
     pub host: String,
     /// Its version, told to modules.
@@ -33,6 +38,8 @@ impl Options {
             manifests: Vec::new(),
             search: search_path(&[]),
             runtime_dir: runtime_dir.into(),
+            work_dir: None,
+            resources: Vec::new(),
             host: host.to_owned(),
             host_version: host_version.to_owned(),
             parameters: ParameterDefaults::default(),

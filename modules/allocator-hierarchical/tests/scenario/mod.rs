@@ -143,7 +143,7 @@ impl Cluster {
     }
 
     fn run(&mut self, request: AllocateRequest) -> Vec<Offer> {
-        let AllocateResponse { proposals, next_filter_expiry_nanos } = self
+        let AllocateResponse { proposals, next_filter_expiry_nanos, .. } = self
             .allocator
             .allocate(AllocateRequest { now_nanos: Some(self.now), ..request })
             .unwrap();

@@ -1,0 +1,1 @@
+//! A hook that keeps an audit trail.

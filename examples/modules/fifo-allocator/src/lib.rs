@@ -1,0 +1,1 @@
+//! An allocator that offers first come, first served.

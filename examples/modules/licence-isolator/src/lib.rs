@@ -1,0 +1,1 @@
+//! An isolator that hands out licences from a pool.

@@ -1,0 +1,1 @@
+//! Hooks `environment` and `labels`: decorate tasks and executors.

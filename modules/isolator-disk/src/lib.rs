@@ -1,0 +1,1 @@
+//! Isolators `disk/du` and `disk/xfs`: how much disk a container may use.

@@ -1,0 +1,1 @@
+//! Isolator `network/ports`: who listens where.

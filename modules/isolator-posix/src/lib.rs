@@ -1,0 +1,1 @@
+//! Isolators `posix/cpu`, `posix/mem` and `posix/rlimits`: what any Unix can do.

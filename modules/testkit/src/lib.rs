@@ -1,0 +1,1 @@
+//! The contract of modules as tests that run against any of them.
