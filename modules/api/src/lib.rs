@@ -19,6 +19,7 @@
 
 mod allocator;
 mod completion;
+mod duration;
 mod error;
 mod hook;
 mod host;
