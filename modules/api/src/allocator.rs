@@ -12,7 +12,7 @@ use crate::v1::{
 /// ([`allocate`](Allocator::allocate)). It reads no clock, starts no thread and draws no random number of its own: time and
 /// the seed come from the core, so the same calls give the same proposals.
 ///
-/// All calls come from one thread, one at a time, in the order of the events.
+/// All calls come one at a time, in the order of the events, as a rule from one thread.
 ///
 /// # When the core asks
 ///
@@ -20,24 +20,41 @@ use crate::v1::{
 /// added while active, activated, or revives (all agents); an agent is added, really changes its total, attributes or
 /// capabilities, or its unavailability (that agent); resources are recovered (that agent). Requests that come while a run
 /// waits are merged into it.
+///
+/// # What an allocator may leave out
+///
+/// Quota, offer constraints, inverse offers, and sorters of other names: an allocator without one of these **refuses** the
+/// event, the option or the wishes that ask for it with [`Code::Unimplemented`](crate::Code::Unimplemented), naming it, so
+/// that nobody believes to have what he has not. Weights and `ResourcesRequested` may be accepted and not heeded.
+///
+/// Resources have an algebra of their own, [`model::Resources`](crate::model::Resources): what is free, what a role may use,
+/// what a framework understands and what a filter hides are each one call of it.
+///
+/// `docs/module-spec.md` has the same rules as numbered sentences; `mezzo-module-testkit` tests each.
 pub trait Allocator: Send + Sync {
-    /// The first call, once, with the flags that matter to an allocator.
+    /// The first call, with the flags that matter to an allocator.
     ///
-    /// An error ends the start of the master.
+    /// * **When:** once, before anything else.
+    /// * **Blocking:** may, shortly.
     ///
     /// # Errors
-    /// When an option cannot be honoured: an operator should not get another fairness than the one asked for.
+    /// End the start of the master. Give one when an option cannot be honoured: an operator should not get another fairness
+    /// than the one asked for.
     fn initialize(
         &self,
         request: InitializeAllocatorRequest,
     ) -> Result<InitializeAllocatorResponse, ModuleError>;
 
-    /// Things that happened, in order. Not idempotent; each event comes once.
+    /// Things that happened, in order.
     ///
-    /// An event the allocator cannot take is named in the response and has no effect; the others are applied all the same.
-    /// Events may name keys that are gone (a race with a removal): they are ignored, not refused.
-    ///
-    /// May not block: the core's next allocation waits for it.
+    /// * **When:** in batches, before every `allocate` that they matter to.
+    /// * **Again:** not idempotent; each event comes once.
+    /// * **Blocking:** must not: the core's next allocation waits for it.
+    /// * **What may come without what:** events may name agents and frameworks that are gone (a race with a removal): they
+    ///   are ignored, not refused. Holdings on an agent may come before their framework, or with it.
+    /// * **Refused events:** an event is applied whole or not at all. One that cannot be taken is named in the response by
+    ///   its position, with a code, and has no effect; the others are applied all the same. An event with none of its fields
+    ///   set is one that this build does not know: `Unimplemented`.
     ///
     /// # Errors
     /// When the batch as a whole cannot be understood. The core logs and counts it, and goes on; its own books stay right.
@@ -45,11 +62,13 @@ pub trait Allocator: Send + Sync {
 
     /// What to offer now. Every proposal counts as allocated until a `Recovered` event gives it back.
     ///
-    /// Never proposes more than an agent has left, nothing that is reserved to others, nothing to a framework that is
-    /// inactive, not subscribed to the role or suppressed in it, and nothing that a filter hides. The core checks all of
-    /// this again: a wrong proposal is dropped, counted, and given back.
-    ///
-    /// May not block. May take a few milliseconds.
+    /// * **When:** see above. Once per run, not per agent.
+    /// * **Blocking:** must not. May take a few milliseconds; the master serves everybody else meanwhile.
+    /// * **Answer:** never more than an agent has left, nothing that is reserved to others, nothing to a framework that is
+    ///   inactive, not subscribed to the role or suppressed in it, nothing that a filter hides, nothing that the framework
+    ///   does not understand, nothing while a `HoldOff` pauses, and no empty proposal. The core checks its part of this
+    ///   again: a wrong proposal is dropped, counted, and given back by `Recovered`.
+    /// * **`next_filter_expiry_nanos`:** whenever a filter is waiting, so that the core asks again at that time.
     ///
     /// # Errors
     /// Logged and counted; there are no new offers in this run.

@@ -16,11 +16,19 @@ use crate::{Completion, ModuleError};
 /// [`cleanup`](Isolator::cleanup). Isolators prepare in the order of `--isolation` and clean up in reverse.
 ///
 /// Calls come from any blocking thread, for different containers at the same time. For one container `prepare`, `isolate`
-/// and `cleanup` never overlap; `update`, `usage` and `status` may overlap with anything.
+/// and `cleanup` never overlap; `update`, `usage` and `status` may overlap with anything. A call that takes longer than
+/// the agent's watchdog allows is told to the operator; it holds up its own container and no other.
 ///
-/// Every method has a default that does nothing, so an isolator writes only what it is about.
+/// Every method has a default that does nothing, so an isolator writes only what it is about. An answer of
+/// [`Code::Unimplemented`](crate::Code::Unimplemented) is the same as the default.
+///
+/// `docs/module-spec.md` has the same rules as numbered sentences; `mezzo-module-testkit` tests each.
 pub trait Isolator: Send + Sync {
-    /// Which containers it can handle. Asked once, before anything else; must not block.
+    /// Which containers it can handle.
+    ///
+    /// * **When:** once, before anything else. The answer holds for the life of the process: always give the same.
+    /// * **Blocking:** must not.
+    /// * **Without it:** neither nested nor standalone containers; the isolator is not called for those.
     ///
     /// # Errors
     /// End the start of the agent.
@@ -33,9 +41,15 @@ pub trait Isolator: Send + Sync {
     }
 
     /// The containers that an earlier life of the agent left: those that live on, and orphans, which are cleaned up right
-    /// after. Once, before the first `prepare`; may block.
+    /// after.
     ///
-    /// A container whose traces are gone (its cgroup was removed) is not an error.
+    /// * **When:** once per life of the agent, after `capabilities` and before the first `prepare`; also when there are none.
+    /// * **Thread:** no other call overlaps with it.
+    /// * **Blocking:** may; the agent's recovery waits.
+    /// * **What may come:** containers that this isolator has never prepared (it was not in `--isolation` then), and
+    ///   containers whose traces are gone (the machine was started again, somebody removed the cgroup). Neither is an error.
+    /// * **After it:** `watch` comes for every container that lives on, then `update`, `usage` and the rest as if this
+    ///   instance had prepared it. `prepare` and `isolate` do not come again.
     ///
     /// # Errors
     /// End the start of the agent: what cannot be recovered cannot be isolated.
@@ -44,47 +58,73 @@ pub trait Isolator: Send + Sync {
         Ok(RecoverResponse::default())
     }
 
-    /// A container is about to start: make what it needs and say what its launch needs. Once per container; may block.
+    /// A container is about to start: make what it needs and say what its launch needs.
+    ///
+    /// * **When:** once per container, one isolator after the other in the order of `--isolation`. An id is not used again
+    ///   before its `cleanup` has come back.
+    /// * **Blocking:** may; this container's launch waits.
+    /// * **What may come without what:** a container may have no resource that this isolator is about. `cleanup` follows even
+    ///   if `isolate` never comes.
+    /// * **Answer:** merged with those of the other isolators by the rules at
+    ///   [`ContainerLaunchInfo`](crate::v1::ContainerLaunchInfo): lists are joined, in an environment the later variable wins,
+    ///   and two isolators that both set the working directory, capabilities, rlimits or terminal fail the launch.
     ///
     /// # Errors
-    /// End the launch; `cleanup` follows for every isolator, this one too.
+    /// End the launch, the task fails with the error's message; `cleanup` follows for every isolator, this one too.
     fn prepare(&self, request: PrepareRequest) -> Result<PrepareResponse, ModuleError> {
         let _ = request;
         Ok(PrepareResponse::default())
     }
 
-    /// The container's first process exists and waits: put it under control. Once, after a good `prepare`; isolators do it
-    /// in parallel; may block, but the container waits.
+    /// The container's first process exists and waits: put it under control.
+    ///
+    /// * **When:** once, after a good `prepare` and after `watch`; all isolators at the same time.
+    /// * **Blocking:** may, but the process waits to be let go.
+    /// * **What may come:** a pid whose process has ended meanwhile. `isolate` may then succeed or fail; `cleanup` follows.
     ///
     /// # Errors
-    /// End the launch.
+    /// End the launch; `cleanup` follows.
     fn isolate(&self, request: IsolateRequest) -> Result<IsolateResponse, ModuleError> {
         let _ = request;
         Ok(IsolateResponse::default())
     }
 
-    /// Watch the container: complete `done` when it has to end, with the reason. Once per container, before `isolate` or
-    /// right after `recover`; must not block. `done` can be completed from any thread, at any time; the container is then
-    /// destroyed. When the container is cleaned up before that, call [`Completion::never`].
+    /// Watch the container: complete `done` when it has to end, with the reason.
     ///
-    /// A failed completion ends the container as well: it is no longer watched over.
+    /// * **When:** once per container, between `prepare` and `isolate`, or right after `recover`.
+    /// * **Blocking:** must not: keep `done` and come back.
+    /// * **Answer:** at most one, from any thread, at any time. The container is then destroyed and its task fails with the
+    ///   reason and message of the limitation. Call [`Completion::never`] when there is nothing to watch for, when the
+    ///   container is not known, and at its `cleanup`.
+    ///
+    /// # Errors
+    /// A failed completion, and one that is dropped, ends the container as well: it is no longer watched over.
     fn watch(&self, request: WatchRequest, done: Completion<WatchResponse>) {
         let _ = request;
         done.never();
     }
 
-    /// The container's requests and limits are these now. Any number of times; may come for a container that this isolator
-    /// does not know (it ended meanwhile), which is not an error. Idempotent. May block.
+    /// The container's requests and limits are these now.
+    ///
+    /// * **When:** any number of times between `prepare` (or `recover`) and `cleanup`; may overlap with any other call.
+    /// * **Again:** idempotent; always the whole of requests and limits, not a difference.
+    /// * **Blocking:** may.
+    /// * **What may come:** a container that this isolator does not know (it ended meanwhile): not an error.
     ///
     /// # Errors
-    /// Told to whoever asked for the change; the container goes on.
+    /// Told to whoever asked for the change; the container goes on with what it had.
     fn update(&self, request: UpdateRequest) -> Result<UpdateResponse, ModuleError> {
         let _ = request;
         Ok(UpdateResponse::default())
     }
 
-    /// What the container uses. Often, from a thread that others wait for: may read files, should not take more than a few
-    /// milliseconds.
+    /// What the container uses.
+    ///
+    /// * **When:** often, and for many containers one after the other; may overlap with any other call.
+    /// * **Blocking:** may read files, should not take more than a few milliseconds: others wait.
+    /// * **What may come:** a container that is not known: [`Code::NotFound`](crate::Code::NotFound), or nothing at all from
+    ///   an isolator that measures nothing. Never numbers.
+    /// * **Answer:** only what this isolator knows; the host merges, and sets `timestamp`.
     ///
     /// # Errors
     /// This isolator's part of the statistics is left out.
@@ -93,7 +133,7 @@ pub trait Isolator: Send + Sync {
         Ok(UsageResponse::default())
     }
 
-    /// What the container looks like from outside (network, control group). As `usage`.
+    /// What the container looks like from outside (network, control group). Everything as for [`usage`](Isolator::usage).
     ///
     /// # Errors
     /// This isolator's part of the status is left out.
@@ -102,8 +142,15 @@ pub trait Isolator: Send + Sync {
         Ok(StatusResponse::default())
     }
 
-    /// The container has ended: remove every trace. Idempotent; comes also without `prepare`, after a failed one, for
-    /// orphans and for containers this isolator never heard of. May block.
+    /// The container has ended: remove every trace.
+    ///
+    /// * **When:** once its processes are gone, one isolator after the other, in reverse order of `--isolation`.
+    /// * **Again:** idempotent.
+    /// * **Blocking:** may; `prepare` of the same id waits.
+    /// * **What may come without what:** comes also without `prepare`, after a failed one, for orphans, and for containers
+    ///   this isolator never heard of. None of that is an error.
+    /// * **After it:** the container's watch has ended (with [`Completion::never`], unless it was answered), and the id is as
+    ///   unknown as it was before `prepare`.
     ///
     /// # Errors
     /// Logged and counted; the other isolators clean up all the same, and the container counts as not cleanly destroyed.

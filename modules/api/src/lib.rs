@@ -14,8 +14,10 @@
 //! * **Time and randomness** of an allocator come from the host (see [`Allocator`]), so that a run can be repeated.
 //!
 //! The requests and responses are messages of `mezzo.module.v1` (re-exported as [`v1`]), made of the messages that frameworks
-//! know too (re-exported as [`types`]); a field or a method more does not break anybody. The same table of methods (`table.rs`) serves the module's side ([`Instance::call`]) and the host's
-//! side ([`Remote`]), so the two cannot drift apart.
+//! know too (re-exported as [`types`]); a field or a method more does not break anybody. What these messages mean, checked and
+//! with an algebra of resources, is re-exported as [`model`]: a module needs no other crate of ours. The same table of
+//! methods (`table.rs`) serves the module's side ([`Instance::call`]) and the host's side ([`Remote`]), so the two cannot drift
+//! apart.
 
 mod allocator;
 mod completion;
@@ -36,6 +38,7 @@ pub use hook::Hook;
 pub use host::{Host, HostProcess, HostServices, Level};
 pub use instance::{Instance, Kind};
 pub use isolator::Isolator;
+pub use mezzo_model as model;
 pub use mezzo_proto::module::v1;
 pub use mezzo_proto::v1 as types;
 pub use mezzo_proto::v1::Parameter;
