@@ -1,7 +1,6 @@
 //! A call ends with DEADLINE_EXCEEDED when the time its caller gave (`grpc-timeout`) is over, the answer's stream
 //! included. A unary call without a deadline of its own gets the default one, so that no handler can hang for ever.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,19 +8,19 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tonic::Status;
-use tower::{Layer, Service};
+use tower::Layer;
 
 use super::grpc::{is_grpc, status_response, status_trailers};
-use super::{Answer, Inner, MethodKind, Methods};
+use super::{Answer, Around, Inner, MethodKind, Methods, Surrounded};
 
 /// Longest deadline that is honoured; longer ones mean "none" and would only cost a timer.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Puts [`Deadline`] around a service.
+/// Ends calls in time.
 #[derive(Clone, Debug)]
 pub struct DeadlineLayer {
     methods: Arc<Methods>,
@@ -37,37 +36,22 @@ impl DeadlineLayer {
 }
 
 impl<S> Layer<S> for DeadlineLayer {
-    type Service = Deadline<S>;
+    type Service = Surrounded<S, Self>;
 
-    fn layer(&self, inner: S) -> Deadline<S> {
-        Deadline { inner, rules: self.clone() }
+    fn layer(&self, inner: S) -> Self::Service {
+        Surrounded::new(inner, self.clone())
     }
 }
 
-/// Ends calls in time.
-#[derive(Clone, Debug)]
-pub struct Deadline<S> {
-    inner: S,
-    rules: DeadlineLayer,
-}
-
-impl<S: Inner> Service<Request<Body>> for Deadline<S> {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answer {
-        let given = match self.rules.time_given(&request) {
-            Ok(None) => return Box::pin(self.inner.call(request)),
+impl Around for DeadlineLayer {
+    fn call(&self, inner: &mut impl Inner, request: Request<Body>) -> Answer {
+        let given = match self.time_given(&request) {
+            Ok(None) => return Box::pin(inner.call(request)),
             Ok(Some(given)) => given,
             Err(status) => return Box::pin(async { Ok(status_response(status)) }),
         };
         let end = Instant::now() + given;
-        let answer = self.inner.call(request);
+        let answer = inner.call(request);
         Box::pin(async move {
             let Ok(answer) = tokio::time::timeout_at(end, answer).await else {
                 return Ok(status_response(exceeded(given)));
@@ -182,6 +166,8 @@ impl http_body::Body for TimedBody {
 mod tests {
     use super::super::testing::{body_and_code, grpc_request, service};
     use super::*;
+    use http::Response;
+    use std::convert::Infallible;
     use tonic::Code;
     use tower::ServiceExt as _;
 

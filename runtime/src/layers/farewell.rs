@@ -3,23 +3,22 @@
 //!
 //! Unary calls are left alone: they may end within the drain time.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body::Frame;
 use tonic::Status;
-use tower::{Layer, Service};
+use tower::Layer;
 
 use super::grpc::{status_response, status_trailers};
-use super::{Answer, Inner, MethodKind, Methods};
+use super::{Answer, Around, Inner, MethodKind, Methods, Surrounded};
 use crate::shutdown::Shutdown;
 
-/// Puts [`Farewell`] around a service.
+/// Ends streams when the server does.
 #[derive(Clone, Debug)]
 pub struct FarewellLayer {
     methods: Arc<Methods>,
@@ -35,37 +34,21 @@ impl FarewellLayer {
 }
 
 impl<S> Layer<S> for FarewellLayer {
-    type Service = Farewell<S>;
+    type Service = Surrounded<S, Self>;
 
-    fn layer(&self, inner: S) -> Farewell<S> {
-        Farewell { inner, layer: self.clone() }
+    fn layer(&self, inner: S) -> Self::Service {
+        Surrounded::new(inner, self.clone())
     }
 }
 
-/// Ends streams when the server does.
-#[derive(Clone, Debug)]
-pub struct Farewell<S> {
-    inner: S,
-    layer: FarewellLayer,
-}
-
-impl<S: Inner> Service<Request<Body>> for Farewell<S> {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answer {
-        let streaming =
-            self.layer.methods.kind(request.uri().path()) == Some(MethodKind::Streaming);
-        let answer = self.inner.call(request);
+impl Around for FarewellLayer {
+    fn call(&self, inner: &mut impl Inner, request: Request<Body>) -> Answer {
+        let streaming = self.methods.kind(request.uri().path()) == Some(MethodKind::Streaming);
+        let answer = inner.call(request);
         if !streaming {
             return Box::pin(answer);
         }
-        let shutdown = self.layer.shutdown.clone();
+        let shutdown = self.shutdown.clone();
         Box::pin(async move {
             let answer = tokio::select! {
                 answer = answer => answer?,
@@ -123,6 +106,8 @@ impl http_body::Body for EndingBody {
 mod tests {
     use super::super::testing::{body_and_code, grpc_request, service};
     use super::*;
+    use http::Response;
+    use std::convert::Infallible;
     use tonic::Code;
     use tower::ServiceExt as _;
 

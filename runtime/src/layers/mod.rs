@@ -9,6 +9,7 @@
 //! All of them speak `http` requests and responses with axum's body, for gRPC and plain HTTP alike, and fail by answering:
 //! their error type is [`std::convert::Infallible`].
 
+mod around;
 mod deadline;
 mod farewell;
 mod grpc;
@@ -17,13 +18,14 @@ mod panic_fence;
 mod size_limit;
 mod trace;
 
-pub use deadline::{Deadline, DeadlineLayer};
-pub use farewell::{Farewell, FarewellLayer};
+pub use around::{Around, Surrounded};
+pub use deadline::DeadlineLayer;
+pub use farewell::FarewellLayer;
 pub use grpc::is_grpc;
 pub use methods::{MethodKind, Methods};
-pub use panic_fence::{PanicFence, PanicFenceLayer};
-pub use size_limit::{SizeLimit, SizeLimitLayer};
-pub use trace::{CallNumbers, Trace, TraceLayer};
+pub use panic_fence::PanicFenceLayer;
+pub use size_limit::SizeLimitLayer;
+pub use trace::{CallNumbers, TraceLayer};
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -4,7 +4,6 @@
 //! the state (a single writer that applies whole commands). The fence only keeps the damage to one call and tells of it.
 
 use std::any::Any;
-use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,13 +14,13 @@ use futures_util::FutureExt as _;
 use http::{Request, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use tonic::Status;
-use tower::{Layer, Service};
+use tower::Layer;
 
 use super::grpc::{is_grpc, status_response, status_trailers};
-use super::{Answer, Inner};
+use super::{Answer, Around, Inner, Surrounded};
 use crate::metrics::{Counter, Metrics};
 
-/// Puts [`PanicFence`] around a service.
+/// Turns panics into answers.
 #[derive(Clone, Debug)]
 pub struct PanicFenceLayer {
     panics: Counter,
@@ -44,34 +43,19 @@ impl PanicFenceLayer {
 }
 
 impl<S> Layer<S> for PanicFenceLayer {
-    type Service = PanicFence<S>;
+    type Service = Surrounded<S, Self>;
 
-    fn layer(&self, inner: S) -> PanicFence<S> {
-        PanicFence { inner, fence: self.clone() }
+    fn layer(&self, inner: S) -> Self::Service {
+        Surrounded::new(inner, self.clone())
     }
 }
 
-/// Turns panics into answers.
-#[derive(Clone, Debug)]
-pub struct PanicFence<S> {
-    inner: S,
-    fence: PanicFenceLayer,
-}
-
-impl<S: Inner> Service<Request<Body>> for PanicFence<S> {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answer {
-        let fence = self.fence.clone();
+impl Around for PanicFenceLayer {
+    fn call(&self, inner: &mut impl Inner, request: Request<Body>) -> Answer {
+        let fence = self.clone();
         let grpc = is_grpc(request.headers());
         let path = request.uri().path().to_owned();
-        let begun = catch_unwind(AssertUnwindSafe(|| self.inner.call(request)));
+        let begun = catch_unwind(AssertUnwindSafe(|| inner.call(request)));
         Box::pin(async move {
             let ended = match begun {
                 Ok(answer) => AssertUnwindSafe(answer).catch_unwind().await,
@@ -160,6 +144,7 @@ impl http_body::Body for FencedBody {
 mod tests {
     use super::super::testing::{body_and_code, grpc_request, service};
     use super::*;
+    use std::convert::Infallible;
     use tonic::Code;
     use tower::ServiceExt as _;
 

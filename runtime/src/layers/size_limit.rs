@@ -4,7 +4,6 @@
 //! For gRPC the limit is per message, because a stream may carry messages for weeks. The length of each message stands
 //! before it, so a message that is too large is refused before it is read. For plain HTTP it is the whole body.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -14,15 +13,15 @@ use http::{Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::Limited;
 use tonic::Status;
-use tower::{Layer, Service};
+use tower::Layer;
 
 use super::grpc::is_grpc;
-use super::{Answer, Inner};
+use super::{Answer, Around, Inner, Surrounded};
 
 /// Bytes before each gRPC message: a compression flag and the length.
 const PREFIX: usize = 5;
 
-/// Puts [`SizeLimit`] around a service.
+/// Refuses what is too large.
 #[derive(Clone, Copy, Debug)]
 pub struct SizeLimitLayer {
     max_message: usize,
@@ -38,34 +37,19 @@ impl SizeLimitLayer {
 }
 
 impl<S> Layer<S> for SizeLimitLayer {
-    type Service = SizeLimit<S>;
+    type Service = Surrounded<S, Self>;
 
-    fn layer(&self, inner: S) -> SizeLimit<S> {
-        SizeLimit { inner, limits: *self }
+    fn layer(&self, inner: S) -> Self::Service {
+        Surrounded::new(inner, *self)
     }
 }
 
-/// Refuses what is too large.
-#[derive(Clone, Debug)]
-pub struct SizeLimit<S> {
-    inner: S,
-    limits: SizeLimitLayer,
-}
-
-impl<S: Inner> Service<Request<Body>> for SizeLimit<S> {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answer {
-        let limits = self.limits;
+impl Around for SizeLimitLayer {
+    fn call(&self, inner: &mut impl Inner, request: Request<Body>) -> Answer {
+        let limits = *self;
         if is_grpc(request.headers()) {
             let request = request.map(|body| MessageLimit::wrap(body, limits.max_message));
-            return Box::pin(self.inner.call(request));
+            return Box::pin(inner.call(request));
         }
         let announced = request
             .headers()
@@ -75,7 +59,7 @@ impl<S: Inner> Service<Request<Body>> for SizeLimit<S> {
             return Box::pin(async move { Ok(body_too_large(limits.max_body)) });
         }
         let request = request.map(|body| Body::new(Limited::new(body, limits.max_body)));
-        Box::pin(self.inner.call(request))
+        Box::pin(inner.call(request))
     }
 }
 
@@ -192,6 +176,7 @@ mod tests {
     use super::super::testing::{grpc_frame, grpc_request, service};
     use super::*;
     use http_body_util::BodyExt as _;
+    use std::convert::Infallible;
     use tower::ServiceExt as _;
 
     /// What the handler sees of a body that comes in these pieces: all of it, or the error.

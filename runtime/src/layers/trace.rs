@@ -1,7 +1,6 @@
 //! A span for every call, and its numbers: how many by method and code, how long unary ones take, how many streams are
 //! open. It stands outside all other layers, so refusals, deadlines and panics are counted as what they became.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,12 +14,12 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use opentelemetry::propagation::Extractor;
 use tonic::Code;
-use tower::{Layer, Service};
+use tower::Layer;
 use tracing::{Instrument as _, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::grpc::{code_name, code_of, is_grpc};
-use super::{Answer, Inner, MethodKind, Methods};
+use super::{Answer, Around, Inner, MethodKind, Methods, Surrounded};
 use crate::metrics::{By, Counter, Gauge, Histogram, Metrics};
 
 /// The numbers of all calls of a server.
@@ -57,7 +56,7 @@ impl CallNumbers {
     }
 }
 
-/// Puts [`Trace`] around a service.
+/// Makes calls visible.
 #[derive(Clone, Debug)]
 pub struct TraceLayer {
     methods: Arc<Methods>,
@@ -73,34 +72,19 @@ impl TraceLayer {
 }
 
 impl<S> Layer<S> for TraceLayer {
-    type Service = Trace<S>;
+    type Service = Surrounded<S, Self>;
 
-    fn layer(&self, inner: S) -> Trace<S> {
-        Trace { inner, layer: self.clone() }
+    fn layer(&self, inner: S) -> Self::Service {
+        Surrounded::new(inner, self.clone())
     }
 }
 
-/// Makes calls visible.
-#[derive(Clone, Debug)]
-pub struct Trace<S> {
-    inner: S,
-    layer: TraceLayer,
-}
-
-impl<S: Inner> Service<Request<Body>> for Trace<S> {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Answer;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Answer {
+impl Around for TraceLayer {
+    fn call(&self, inner: &mut impl Inner, request: Request<Body>) -> Answer {
         if !is_grpc(request.headers()) {
-            let numbers = self.layer.numbers.clone();
+            let numbers = self.numbers.clone();
             let span = tracing::debug_span!("http", method = %request.method(), path = request.uri().path());
-            let answer = self.inner.call(request);
+            let answer = inner.call(request);
             return Box::pin(
                 async move {
                     let answer = answer.await?;
@@ -111,8 +95,8 @@ impl<S: Inner> Service<Request<Body>> for Trace<S> {
                 .instrument(span),
             );
         }
-        let (call, span) = self.layer.begin(&request);
-        let answer = span.in_scope(|| self.inner.call(request));
+        let (call, span) = self.begin(&request);
+        let answer = span.in_scope(|| inner.call(request));
         Box::pin(async move {
             let answer = answer.instrument(span.clone()).await?;
             Ok(watch(answer, call, span))
@@ -257,6 +241,7 @@ mod tests {
     use super::super::testing::{body_and_code, grpc_request, service};
     use super::*;
     use http_body_util::StreamBody;
+    use std::convert::Infallible;
     use tonic::Status;
     use tower::ServiceExt as _;
 

@@ -42,8 +42,8 @@ pub use health::Health;
 pub use options::ServeOptions;
 
 use crate::layers::{
-    CallNumbers, Deadline, DeadlineLayer, Farewell, FarewellLayer, Methods, PanicFence,
-    PanicFenceLayer, SizeLimit, SizeLimitLayer, Trace, TraceLayer,
+    CallNumbers, DeadlineLayer, FarewellLayer, Methods, PanicFenceLayer, SizeLimitLayer,
+    Surrounded, TraceLayer,
 };
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
@@ -191,7 +191,11 @@ impl Server {
 }
 
 /// All layers around the two routers. Spelled out, so that no box stands between them.
-type App = Trace<PanicFence<SizeLimit<Farewell<Deadline<http::Dispatch>>>>>;
+type App = Surrounded<Fenced, TraceLayer>;
+type Fenced = Surrounded<Limited, PanicFenceLayer>;
+type Limited = Surrounded<Farewelled, SizeLimitLayer>;
+type Farewelled = Surrounded<Timed, FarewellLayer>;
+type Timed = Surrounded<http::Dispatch, DeadlineLayer>;
 
 /// Reflection, in the version tools use today and in the one that older tools use.
 fn add_reflection(routes: Routes, descriptors: &[&'static [u8]]) -> Result<Routes, ServeError> {
