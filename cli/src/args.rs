@@ -42,8 +42,29 @@ pub enum Command {
     Logs(LogsOptions),
     /// End a task.
     Kill(KillOptions),
+    /// Look at modules: what a library offers, what the cluster has loaded.
+    #[command(subcommand)]
+    Modules(ModulesCommand),
     /// Tell the version of this program and of the master.
     Version,
+}
+
+/// `mezzo modules`.
+#[derive(Debug, Subcommand)]
+pub enum ModulesCommand {
+    /// Tell what a library of modules offers, without loading it into this process; exit code 1 if
+    /// no master or agent would load it.
+    Inspect(InspectOptions),
+    /// List the modules of the master and of every agent, with the counts of their calls.
+    List,
+}
+
+/// `mezzo modules inspect`.
+#[derive(Debug, Clone, Args)]
+pub struct InspectOptions {
+    /// The library.
+    #[arg(value_name = "FILE.so")]
+    pub file: PathBuf,
 }
 
 /// `mezzo local`.

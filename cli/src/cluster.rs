@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mezzo_proto::v1;
+use mezzo_proto::v1::agent::agent_service_client::AgentServiceClient;
 use mezzo_proto::v1::master::master_service_client::MasterServiceClient;
 use mezzo_proto::v1::master::response;
 use tonic::transport::{Channel, Endpoint};
@@ -26,6 +27,12 @@ pub(crate) async fn master(masters: &str) -> Result<MasterServiceClient<Channel>
         }
     }
     Err(CliError::NoMaster { address: masters.to_owned(), why: failure })
+}
+
+/// A connection to an agent.
+pub(crate) async fn agent(address: &str) -> Result<AgentServiceClient<Channel>, String> {
+    let client = AgentServiceClient::new(connect(address).await?);
+    Ok(client.max_decoding_message_size(LARGEST_MESSAGE))
 }
 
 async fn connect(address: &str) -> Result<Channel, String> {

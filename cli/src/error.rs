@@ -73,6 +73,9 @@ pub enum CliError {
     /// The local cluster did not start or did not stay up.
     #[error("{0}")]
     Local(#[from] crate::local::LocalError),
+    /// Nobody could look at a module library.
+    #[error("{0}")]
+    Inspect(#[from] crate::modules::InspectError),
     /// Anything that the operating system refused.
     #[error("{what}: {source}")]
     Io {

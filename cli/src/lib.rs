@@ -6,6 +6,7 @@
 //! | [`args`] | what can be written on the command line |
 //! | [`local`] | `mezzo local`: the real master and agents as child processes |
 //! | `run` | `mezzo run`: a framework that runs commands |
+//! | `modules` | `mezzo modules`: what a library offers, what is loaded |
 //! | `show` | `agents`, `frameworks`, `tasks`, `offers`, `logs`, `kill`, `version` |
 //! | `cluster` | connections to a master and its agents |
 //! | `output` | tables for people, JSON for programs |
@@ -17,11 +18,13 @@ pub mod args;
 mod cluster;
 mod error;
 pub mod local;
+mod modules;
 mod output;
 mod run;
 mod show;
 
 pub use error::CliError;
+pub use modules::InspectError;
 
 use args::{Arguments, Command};
 
@@ -40,6 +43,7 @@ pub async fn execute(arguments: Arguments) -> Result<u8, CliError> {
         Command::Offers => show::offers(&master, json).await,
         Command::Logs(options) => show::logs(&master, options).await,
         Command::Kill(options) => show::kill(&master, options).await,
+        Command::Modules(command) => modules::run(&master, command, json).await,
         Command::Version => show::version(&master, json).await,
     }
 }
