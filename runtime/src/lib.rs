@@ -12,6 +12,7 @@
 //! | [`serve`] | one port for gRPC and HTTP |
 //! | [`layers`] | trace, panic fence, size limit, deadline around every call |
 //! | [`status`] | failed calls with details |
+//! | [`lanes`] | calls into code that may not come back |
 //! | [`vital`] | threads whose end is the end of the process |
 //! | [`errors`] | an error and its causes in one line |
 //!
@@ -58,6 +59,7 @@
 pub mod clock;
 pub mod config;
 pub mod errors;
+pub mod lanes;
 pub mod layers;
 pub mod metrics;
 pub mod serve;
