@@ -13,7 +13,7 @@ use std::time::Duration;
 use mezzo_containerizer::{
     Containerizer, ExitStatus, LaunchError, MezzoContainerizer, NamedIsolator,
 };
-use mezzo_linux::cgroup::Cgroup;
+use mezzo_linux::cgroup::{self, Cgroup, Hierarchies};
 use mezzo_linux::launch::Namespaces;
 use mezzo_linux::user::{User, is_root};
 use mezzo_model::ContainerId;
@@ -33,16 +33,19 @@ fn scene() -> Scene {
     Scene::new(Namespaces::PID_AND_MOUNT)
 }
 
-/// The pids controller as an isolator, below a root of this test's own.
+/// A cgroup per container, of either version, as an isolator; below a root of this test's own.
 struct PidsCgroup {
     root: PathBuf,
 }
 
 impl PidsCgroup {
     fn new(name: &str) -> Arc<Self> {
-        let root = PathBuf::from("/sys/fs/cgroup/pids")
-            .join(format!("mezzo-test-containers-{name}-{}", std::process::id()));
-        fs::create_dir(&root).expect("a cgroup v1 pids hierarchy at /sys/fs/cgroup/pids");
+        let mount = match cgroup::detect().unwrap().expect("these tests need mounted cgroups") {
+            Hierarchies::V1(found) => found.mount_of("pids").unwrap().to_owned(),
+            Hierarchies::V2(found) => found.mount,
+        };
+        let root = mount.join(format!("mezzo-test-containers-{name}-{}", std::process::id()));
+        fs::create_dir(&root).unwrap();
         Arc::new(Self { root })
     }
 

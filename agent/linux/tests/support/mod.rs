@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     dead_code,
     reason = "a failed test may panic; each test binary uses its part"
 )]
@@ -10,8 +11,10 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use mezzo_linux::launch::{self, LaunchSpec, SpawnedLauncher};
+use mezzo_linux::cgroup::{self, Cgroup};
+use mezzo_linux::launch::{self, LaunchSpec, Namespaces, SpawnedLauncher};
 use mezzo_linux::process::{ProcessHandle, WaitStatus};
+use mezzo_linux::user;
 
 /// Longer than anything here takes, even on a machine that is busy with something else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -80,5 +83,34 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     while !condition() {
         assert!(Instant::now() < deadline, "waited too long for: {what}");
         std::thread::yield_now();
+    }
+}
+
+pub(crate) fn need_root() {
+    assert!(
+        user::is_root(),
+        "this test needs root; run it as root, or name those that do not: --test launcher"
+    );
+}
+
+/// A container's namespaces, as the agent asks for them when it is root.
+pub(crate) fn contained(scene: &Scene, script: &str) -> LaunchSpec {
+    need_root();
+    let mut spec = scene.shell(script);
+    spec.namespaces = Namespaces::PID_AND_MOUNT;
+    spec.mount_proc = true;
+    spec
+}
+
+/// Cgroups of one test, killed and removed whatever happens.
+#[derive(Default)]
+pub(crate) struct RemovedAtEnd(pub(crate) Vec<Cgroup>);
+
+impl Drop for RemovedAtEnd {
+    fn drop(&mut self) {
+        let cleaned = cgroup::kill_and_remove(&self.0, PATIENCE);
+        if !std::thread::panicking() {
+            cleaned.expect("test cgroups are removed");
+        }
     }
 }
