@@ -6,7 +6,6 @@ use std::fmt;
 use mezzo_proto::v1::quota::QuotaConfig;
 use mezzo_proto::v1::value;
 
-use crate::invalid::quote;
 use crate::resource::ResourceName;
 use crate::value::{scalar_from_proto, scalar_to_proto};
 use crate::{InvalidField, Quantities, Role, Scalar};
@@ -101,7 +100,7 @@ impl fmt::Display for Limits {
     }
 }
 
-/// What a top-level role, with all below it, is sure to get and cannot exceed.
+/// What a role, with all below it, is sure to get and cannot exceed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Quota {
     /// So much is held back for it.
@@ -116,13 +115,10 @@ impl Quota {
         self.guarantees.is_empty() && self.limits.is_empty()
     }
 
-    /// Reads a configuration: a top-level role, and guarantees that lie within the limits.
+    /// Reads a configuration: a role of any depth, and guarantees that lie within the limits.
     pub fn from_proto(wire: &QuotaConfig) -> Result<(Role, Self), InvalidField> {
         let role =
             Role::parse(&wire.role).map_err(|error| InvalidField::new("role", error, "a role"))?;
-        if role.is_nested() {
-            return Err(InvalidField::new("role", quote(&wire.role), "a top-level role (no '/')"));
-        }
         let mut guarantees = Quantities::new();
         for (name, scalar) in &wire.guarantees {
             check_name("guarantees", name)?;
@@ -186,12 +182,13 @@ mod tests {
     }
 
     #[test]
-    fn guarantees_above_limits_and_nested_roles_are_refused() {
+    fn guarantees_above_limits_and_roles_that_are_none_are_refused() {
         let error = Quota::from_proto(&config("eng", 5.0, 4.0)).unwrap_err();
         assert_eq!(
             error.to_string(),
             "guarantees: expected no more than the limits, cpus:4, found cpus:5"
         );
-        assert_eq!(Quota::from_proto(&config("eng/x", 1.0, 4.0)).unwrap_err().path, "role");
+        assert_eq!(Quota::from_proto(&config("eng//x", 1.0, 4.0)).unwrap_err().path, "role");
+        assert!(Quota::from_proto(&config("eng/x", 1.0, 4.0)).is_ok(), "any role may have quota");
     }
 }

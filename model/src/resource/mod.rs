@@ -62,6 +62,15 @@ impl Resource {
         self.on(SharedTerms::new(terms))
     }
 
+    /// The same thing in another size; a volume stays one volume.
+    pub(crate) fn with_size(&self, size: Scalar) -> Self {
+        let amount = match self.amount {
+            Amount::Whole { copies, .. } => Amount::Whole { size, copies },
+            _ => Amount::Scalar(size),
+        };
+        Self { amount, ..self.clone() }
+    }
+
     pub(crate) fn on(&self, terms: SharedTerms) -> Self {
         let whole = terms.get().is_indivisible();
         let amount = match &self.amount {

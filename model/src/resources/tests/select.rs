@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::any::resources;
-use super::{Resources, disk, parse, role, volume};
+use super::{Resources, disk, int, parse, role, volume};
 use crate::{
     Conversion, DiskSourceKind, FrameworkCapabilities, FrameworkCapability, MinAllocatable,
     Quantities, Reservation, Resource, Role,
@@ -76,6 +76,35 @@ fn a_volume_is_created_from_space_and_destroyed_into_it() {
     assert_eq!(after.apply(&Conversion::destroy(volume.clone())).unwrap(), space);
     let error = parse("disk(a):63").apply(&Conversion::create(volume)).unwrap_err();
     assert_eq!(error.to_string(), "disk(a):63 does not contain disk(a):64");
+}
+
+#[test]
+fn a_volume_grows_into_its_own_kind_of_disk_and_shrinks_out_of_it() {
+    let before = &Resources::from(volume("v", false)) + &parse("disk:100");
+    let grow = Conversion::grow(&volume("v", false), &Resource::scalar("disk", int(36))).unwrap();
+    let grown = before.apply(&grow).unwrap();
+    assert_eq!(grown.persistent_volumes().disk(), int(100));
+    assert_eq!(grown.disk(), before.disk());
+    let large = grown.persistent_volumes().iter().next().unwrap().clone();
+    let shrink = Conversion::shrink(&large, int(36)).unwrap();
+    assert_eq!(grown.apply(&shrink).unwrap(), before);
+}
+
+#[test]
+fn a_volume_that_cannot_change_its_size_says_why() {
+    let plain = Resource::scalar("disk", int(10));
+    let refused = |result: Result<Conversion, crate::InvalidField>| result.unwrap_err().to_string();
+    let shared = refused(Conversion::grow(&volume("v", true), &plain));
+    let expected = "volume: expected a persistent volume that is neither shared nor a whole disk";
+    assert!(shared.starts_with(expected), "{shared}");
+    assert!(refused(Conversion::shrink(&plain, int(1))).starts_with("volume: "));
+    let other = disk(DiskSourceKind::Path, "/mnt/a", 10);
+    assert!(refused(Conversion::grow(&volume("v", false), &other)).starts_with("addition: "));
+    assert_eq!(
+        refused(Conversion::shrink(&volume("v", false), int(64))),
+        "subtract: expected less than the volume has, 64, found 64"
+    );
+    assert!(refused(Conversion::shrink(&volume("v", false), int(0))).contains("above 0"));
 }
 
 #[test]
