@@ -8,16 +8,21 @@
 //! `cgroup.kill` (version 2).
 
 mod detect;
+mod device;
 mod flat;
+mod fork;
 mod group;
 mod kill;
 mod limits;
 mod oom;
 pub mod v1;
 pub mod v2;
+mod wakeup;
 
 pub use detect::{Hierarchies, V1Hierarchies, V2Hierarchy, detect, detect_in};
+pub use device::{DEFAULT_DEVICES, DeviceAccess, DeviceKind, DeviceNumber, DeviceRule};
 pub use flat::FlatKeyed;
+pub use fork::ForkWatch;
 pub use group::Cgroup;
 pub use kill::kill_and_remove;
 pub use limits::{

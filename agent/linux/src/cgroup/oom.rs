@@ -4,12 +4,10 @@
 //! sees. Both also wake up when the cgroup is removed, so a wake-up is only a reason to look: [`OomWatch::check`] decides
 //! by the counters in the files.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
 
-use rustix::event::EventfdFlags;
-use rustix::fs::inotify;
-
+use super::wakeup::Wakeup;
 use super::{Cgroup, FlatKeyed};
 use crate::{Error, Result};
 
@@ -30,19 +28,9 @@ pub enum OomEvent {
 /// Watches one cgroup for running out of memory. Readable (poll, `AsyncFd`) when there may be news; then call `check`.
 #[derive(Debug)]
 pub struct OomWatch {
-    wakeup: OwnedFd,
+    wakeup: Wakeup,
     cgroup: Cgroup,
-    source: Source,
     seen: Counters,
-}
-
-#[derive(Debug)]
-enum Source {
-    /// Keeps `memory.oom_control` open: the registration ends when it is closed.
-    Eventfd {
-        _oom_control: OwnedFd,
-    },
-    Inotify,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,43 +42,16 @@ struct Counters {
 impl OomWatch {
     /// Watches a version-1 memory cgroup. The kernel's own killer stays enabled.
     pub(super) fn v1(cgroup: &Cgroup) -> Result<Self> {
-        let control_path = cgroup.path().join("memory.oom_control");
-        let control: OwnedFd = std::fs::File::open(&control_path)
-            .map_err(|source| Error::io("open", &control_path, source))?
-            .into();
-        let wakeup = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|errno| Error::io("make an eventfd for", &control_path, errno))?;
-        cgroup.write(
-            "cgroup.event_control",
-            &format!("{} {}", wakeup.as_raw_fd(), control.as_raw_fd()),
-        )?;
-        let mut watch = Self {
-            wakeup,
-            cgroup: cgroup.clone(),
-            source: Source::Eventfd { _oom_control: control },
-            seen: Counters::default(),
-        };
-        watch.seen = watch.counters()?;
-        Ok(watch)
+        Self::new(cgroup, Wakeup::of_control(cgroup, "memory.oom_control", "")?)
     }
 
     /// Watches a version-2 cgroup.
     pub(super) fn v2(cgroup: &Cgroup) -> Result<Self> {
-        let events = cgroup.path().join("memory.events");
-        let wakeup = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
-            .map_err(|errno| Error::io("make an inotify for", &events, errno))?;
-        inotify::add_watch(
-            &wakeup,
-            &events,
-            inotify::WatchFlags::MODIFY | inotify::WatchFlags::DELETE_SELF,
-        )
-        .map_err(|errno| Error::io("watch", &events, errno))?;
-        let mut watch = Self {
-            wakeup,
-            cgroup: cgroup.clone(),
-            source: Source::Inotify,
-            seen: Counters::default(),
-        };
+        Self::new(cgroup, Wakeup::of_file(&cgroup.path().join("memory.events"))?)
+    }
+
+    fn new(cgroup: &Cgroup, wakeup: Wakeup) -> Result<Self> {
+        let mut watch = Self { wakeup, cgroup: cgroup.clone(), seen: Counters::default() };
         watch.seen = watch.counters()?;
         Ok(watch)
     }
@@ -100,19 +61,22 @@ impl OomWatch {
     /// # Errors
     /// When the counters cannot be read for another reason than the cgroup being gone.
     pub fn check(&mut self) -> Result<OomEvent> {
-        let woken = self.drain()?;
+        let woken = self
+            .wakeup
+            .drain()
+            .map_err(|errno| Error::io("read the events of", self.cgroup.path(), errno))?
+            > 0;
         let now = match self.counters() {
             Ok(now) => now,
             Err(error) if error.is_not_found() => return Ok(OomEvent::Removed),
             Err(error) => return Err(error),
         };
         let before = std::mem::replace(&mut self.seen, now);
-        let happened = match self.source {
-            // Version 1 has no counter of limit hits, only of kills, and a hit may come before its kill: the eventfd
-            // itself is the news. It is also signalled on removal, so only while the directory still stands.
-            Source::Eventfd { .. } => (woken && self.cgroup.exists()) || now.killed > before.killed,
-            Source::Inotify => now.oom > before.oom || now.killed > before.killed,
-        };
+        // Version 1 has no counter of limit hits, only of kills, and a hit may come before its kill: the eventfd itself is
+        // the news. It is also signalled on removal, so only while the directory still stands.
+        let hit =
+            if self.wakeup.counts() { woken && self.cgroup.exists() } else { now.oom > before.oom };
+        let happened = hit || now.killed > before.killed;
         Ok(if happened { OomEvent::OutOfMemory { killed: now.killed } } else { OomEvent::Nothing })
     }
 
@@ -123,33 +87,13 @@ impl OomWatch {
     }
 
     fn counters(&self) -> Result<Counters> {
-        let name = match self.source {
-            Source::Eventfd { .. } => "memory.oom_control",
-            Source::Inotify => "memory.events",
-        };
+        let name = if self.wakeup.counts() { "memory.oom_control" } else { "memory.events" };
         let path: PathBuf = self.cgroup.path().join(name);
         let values = FlatKeyed::read(&path)?;
         Ok(Counters {
             oom: values.get("oom").unwrap_or(0),
             killed: values.get("oom_kill").unwrap_or(0),
         })
-    }
-
-    /// Empties the descriptor; true when there was something in it.
-    fn drain(&self) -> Result<bool> {
-        let mut buffer = [0_u8; 512];
-        let mut woken = false;
-        loop {
-            match rustix::io::read(&self.wakeup, &mut buffer) {
-                Ok(0) => return Ok(woken),
-                Ok(_) => woken = true,
-                Err(rustix::io::Errno::AGAIN) => return Ok(woken),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => {
-                    return Err(Error::io("read the events of", self.cgroup.path(), errno));
-                }
-            }
-        }
     }
 }
 
@@ -161,7 +105,7 @@ impl AsFd for OomWatch {
 
 impl AsRawFd for OomWatch {
     fn as_raw_fd(&self) -> RawFd {
-        self.wakeup.as_raw_fd()
+        self.wakeup.as_fd().as_raw_fd()
     }
 }
 

@@ -1,5 +1,7 @@
 //! `cpuset`: which CPUs and memory nodes. A new cgroup starts with none, and refuses every process until it has some.
 
+use std::path::Path;
+
 use crate::cgroup::Cgroup;
 use crate::{Error, Result};
 
@@ -35,6 +37,22 @@ impl Cpuset {
         }
         Ok(())
     }
+
+    /// As [`Cpuset::inherit`], for this cgroup and every one above it below `mount` that has no CPUs yet, from the top down.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn inherit_below(&self, mount: &Path) -> Result<()> {
+        let mut path: Vec<_> =
+            self.0.path().ancestors().take_while(|path| *path != mount).collect();
+        path.reverse();
+        for cgroup in path.into_iter().map(|path| Self(Cgroup::new(path))) {
+            if cgroup.0.read("cpuset.cpus")?.trim().is_empty() {
+                cgroup.inherit()?;
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -55,5 +73,21 @@ mod tests {
         cpuset.inherit().unwrap();
         assert_eq!(cpuset.cgroup().read("cpuset.cpus").unwrap(), "0-1");
         assert_eq!(cpuset.cgroup().read("cpuset.mems").unwrap(), "0");
+    }
+
+    #[test]
+    fn a_chain_of_new_cgroups_inherits_from_the_top_down() {
+        let dir = tempfile::tempdir().unwrap();
+        let child = dir.path().join("root/c");
+        std::fs::create_dir_all(&child).unwrap();
+        for (path, cpus) in [("", "0-3\n"), ("root", "\n"), ("root/c", "\n")] {
+            std::fs::write(dir.path().join(path).join("cpuset.cpus"), cpus).unwrap();
+            std::fs::write(dir.path().join(path).join("cpuset.mems"), "0\n").unwrap();
+        }
+        Cpuset::new(Cgroup::new(&child)).inherit_below(dir.path()).unwrap();
+        for path in ["root", "root/c"] {
+            let cpus = std::fs::read_to_string(dir.path().join(path).join("cpuset.cpus")).unwrap();
+            assert_eq!(cpus, "0-3", "{path}");
+        }
     }
 }

@@ -3,24 +3,6 @@
 use crate::Result;
 use crate::cgroup::Cgroup;
 
-/// What every container may use: making nodes, the console and terminals, tun, null, zero, full, random, urandom.
-pub const DEFAULT_DEVICES: [&str; 14] = [
-    "c *:* m",
-    "b *:* m",
-    "c 5:1 rwm",
-    "c 4:0 rwm",
-    "c 4:1 rwm",
-    "c 136:* rwm",
-    "c 5:2 rwm",
-    "c 10:200 rwm",
-    "c 1:3 rwm",
-    "c 1:5 rwm",
-    "c 1:7 rwm",
-    "c 5:0 rwm",
-    "c 1:9 rwm",
-    "c 1:8 rwm",
-];
-
 /// One cgroup of the `devices` controller.
 #[derive(Debug, Clone)]
 pub struct Devices(Cgroup);

@@ -1,5 +1,6 @@
 //! `memory`: a soft limit (where reclaim aims at under pressure) and a hard one (where the OOM killer comes).
 
+use super::pressure::{PressureCounter, PressureLevel};
 use crate::cgroup::{Cgroup, FlatKeyed, OomWatch, memory_bytes};
 use crate::{Error, Result};
 
@@ -138,6 +139,14 @@ impl Memory {
     /// [`Error::Io`].
     pub fn watch_oom(&self) -> Result<OomWatch> {
         OomWatch::v1(&self.0)
+    }
+
+    /// Starts to count the events of memory pressure of a level.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn count_pressure(&self, level: PressureLevel) -> Result<PressureCounter> {
+        PressureCounter::new(&self.0, level)
     }
 
     fn write_limit(&self, name: &str, limit: MemoryLimit) -> Result<()> {

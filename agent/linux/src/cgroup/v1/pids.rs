@@ -1,7 +1,7 @@
 //! `pids`: how many processes and threads.
 
 use crate::Result;
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, FlatKeyed, ForkWatch};
 
 /// One cgroup of the `pids` controller. The files are the same in version 1 and 2.
 #[derive(Debug, Clone)]
@@ -43,6 +43,23 @@ impl Pids {
     /// [`crate::Error::Io`], [`crate::Error::Malformed`].
     pub fn current(&self) -> Result<u64> {
         Ok(self.0.read_number("pids.current")?.unwrap_or(0))
+    }
+
+    /// How many forks the limit has refused so far.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`], [`crate::Error::Malformed`].
+    pub fn refused(&self) -> Result<u64> {
+        let events = FlatKeyed::read(&self.0.path().join("pids.events"))?;
+        Ok(events.get("max").unwrap_or(0))
+    }
+
+    /// Starts to watch for forks that the limit refuses.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`].
+    pub fn watch_refused(&self) -> Result<ForkWatch> {
+        ForkWatch::new(self.clone())
     }
 }
 

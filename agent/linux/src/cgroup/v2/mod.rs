@@ -4,10 +4,12 @@
 //! `<root>/<id>` (limits, statistics) with its processes in `<root>/<id>/leaf`.
 
 mod cpu;
+mod io;
 mod memory;
 
 pub use super::v1::Pids;
 pub use cpu::{Cpu, CpuStat};
+pub use io::{Io, IoStat};
 pub use memory::{Memory, MemoryEvents};
 
 use super::Cgroup;
