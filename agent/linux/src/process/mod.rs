@@ -6,12 +6,14 @@
 mod handle;
 mod id;
 mod status;
+mod table;
 mod tree;
 
 pub use handle::ProcessHandle;
 pub use id::ProcessId;
 pub use rustix::process::Signal;
 pub use status::WaitStatus;
+pub use table::ProcessTable;
 pub use tree::{
     kill_tree, members_of_session, members_of_tree, signal_members, signal_session, signal_tree,
 };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{ProcessError, ProcessHandle, ProcessId};
+use super::{ProcessError, ProcessHandle, ProcessId, ProcessTable};
 use crate::procfs::{Procfs, Stat};
 use crate::retry;
 
@@ -18,7 +18,7 @@ use crate::retry;
 /// # Errors
 /// [`ProcessError::Procfs`].
 pub fn members_of_tree(root: i32) -> Result<Vec<ProcessId>, ProcessError> {
-    Ok(select_tree(&Procfs::default().processes()?, &HashSet::from([root])))
+    Ok(select_tree(Procfs::default().processes()?, &HashSet::from([root])))
 }
 
 /// The living members of a session.
@@ -84,7 +84,7 @@ pub fn kill_tree(root: i32, timeout: Duration) -> Result<(), ProcessError> {
     let mut stopped: Vec<ProcessId> = Vec::new();
     let mut roots = HashSet::from([root]);
     loop {
-        let found = select_tree(&procfs.processes()?, &roots);
+        let found = select_tree(procfs.processes()?, &roots);
         let fresh: Vec<_> =
             found.into_iter().filter(|id| id.pid != ourselves && !stopped.contains(id)).collect();
         if fresh.is_empty() || started.elapsed() >= timeout {
@@ -117,29 +117,11 @@ pub fn kill_tree(root: i32, timeout: Duration) -> Result<(), ProcessError> {
     }
 }
 
-/// Closes a set of roots over "child of", "in a session led by" and "in a group led by".
-fn select_tree(all: &[Stat], roots: &HashSet<i32>) -> Vec<ProcessId> {
-    let mut inside = roots.clone();
-    loop {
-        let before = inside.len();
-        for stat in all {
-            // Only sessions and groups whose *leader* is a member: the root's own session may be the agent's.
-            if [stat.ppid, stat.session, stat.pgrp]
-                .iter()
-                .any(|leader| *leader > 1 && inside.contains(leader))
-            {
-                inside.insert(stat.pid);
-            }
-        }
-        if inside.len() == before {
-            break;
-        }
-    }
-    let mut members: Vec<_> = all
-        .iter()
-        .filter(|stat| inside.contains(&stat.pid) && !stat.state.is_over())
-        .map(id_of)
-        .collect();
+/// The living processes of the trees of `roots`, the roots first.
+fn select_tree(all: Vec<Stat>, roots: &HashSet<i32>) -> Vec<ProcessId> {
+    let table = ProcessTable::new(all);
+    let inside = table.tree(roots.iter().copied()).into_iter();
+    let mut members: Vec<_> = inside.filter(|stat| !stat.state.is_over()).map(id_of).collect();
     members.sort_by_key(|id| (!roots.contains(&id.pid), id.start_time, id.pid));
     members
 }
@@ -177,8 +159,8 @@ mod tests {
             stat(60, 10, 10, 10, "S"), // the agent's other child
             stat(70, 1, 50, 30, "S"),  // in the group of a dead member
         ];
-        assert_eq!(pids(&select_tree(&all, &HashSet::from([20]))), [20, 30, 40, 70]);
-        assert_eq!(pids(&select_tree(&all, &HashSet::from([999]))), Vec::<i32>::new());
+        assert_eq!(pids(&select_tree(all.to_vec(), &HashSet::from([20]))), [20, 30, 40, 70]);
+        assert_eq!(pids(&select_tree(all.to_vec(), &HashSet::from([999]))), Vec::<i32>::new());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! an error means that something is really wrong.
 
 mod host;
+mod sockets;
 mod stat;
 mod status;
 

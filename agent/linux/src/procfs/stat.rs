@@ -25,6 +25,10 @@ pub struct Stat {
     pub user_time: Duration,
     /// CPU time in the kernel.
     pub system_time: Duration,
+    /// CPU time in user mode of its children that have ended and were waited for, and of theirs.
+    pub children_user_time: Duration,
+    /// CPU time in the kernel of those.
+    pub children_system_time: Duration,
     /// Its threads.
     pub threads: u64,
     /// When it started, in clock ticks since boot: together with the pid this names a process for good.
@@ -69,7 +73,14 @@ impl Stat {
         let rest: Vec<&str> = tail.split_ascii_whitespace().collect();
         // Counted as in proc(5), where the state is field 3.
         let field = |number: usize| rest.get(number.checked_sub(3)?).copied();
-        let ticks = |number: usize| Some(clock_ticks_to_duration(field(number)?.parse().ok()?));
+        // Some are shown as signed, and can be briefly negative while counters are being folded.
+        let count = |number: usize| -> Option<u64> {
+            let text = field(number)?;
+            let signed =
+                || text.parse::<i64>().ok().map(|number| u64::try_from(number).unwrap_or(0));
+            text.parse().ok().or_else(signed)
+        };
+        let ticks = |number: usize| Some(clock_ticks_to_duration(count(number)?));
         Some(Self {
             pid: pid.trim().parse().ok()?,
             comm: comm.to_owned(),
@@ -79,12 +90,11 @@ impl Stat {
             session: field(6)?.parse().ok()?,
             user_time: ticks(14)?,
             system_time: ticks(15)?,
+            children_user_time: ticks(16)?,
+            children_system_time: ticks(17)?,
             threads: field(20)?.parse().ok()?,
             start_time: field(22)?.parse().ok()?,
-            // Shown as signed; it can be briefly negative while counters are being folded.
-            rss_bytes: u64::try_from(field(24)?.parse::<i64>().ok()?)
-                .unwrap_or(0)
-                .saturating_mul(page_size()),
+            rss_bytes: count(24)?.saturating_mul(page_size()),
         })
     }
 }
@@ -114,7 +124,7 @@ impl ProcessState {
 mod tests {
     use super::*;
 
-    const LINE: &str = "4242 (a) b (c ) R 17 4242 4000 34816 4242 4194304 100 0 0 0 250 50 0 0 20 0 3 0 98765 10000000 25 \
+    const LINE: &str = "4242 (a) b (c ) R 17 4242 4000 34816 4242 4194304 100 0 0 0 250 50 700 30 20 0 3 0 98765 10000000 25 \
                         18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0\n";
 
     #[test]
@@ -124,6 +134,8 @@ mod tests {
         assert_eq!((stat.pid, stat.ppid, stat.pgrp, stat.session), (4242, 17, 4242, 4000));
         assert_eq!(stat.state, ProcessState::Running);
         assert_eq!((stat.user_time.as_millis(), stat.system_time.as_millis()), (2500, 500));
+        let children = (stat.children_user_time.as_millis(), stat.children_system_time.as_millis());
+        assert_eq!(children, (7000, 300));
         assert_eq!((stat.threads, stat.start_time), (3, 98765));
         assert_eq!(stat.rss_bytes, 25 * page_size());
     }
