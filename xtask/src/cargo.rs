@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use crate::{Failure, say, signals};
@@ -26,14 +26,30 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
     command.args(args).current_dir(root());
-    // What cargo set for us would make every crate look changed to the build it runs.
+    without_our_own(&mut command);
+    command
+}
+
+/// What cargo set for us would make every crate look changed to the build it runs, and is no test's.
+pub(crate) fn without_our_own(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
             command.env_remove(&name);
         }
     }
-    command
+}
+
+/// What a command says on its standard output; its errors go to the person.
+pub(crate) fn output(command: &mut Command) -> Result<String, Failure> {
+    let name = describe(command);
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.map_err(|error| Failure::task(format!("cannot run `{name}`: {error}")))?;
+    if !output.status.success() {
+        return Err(Failure::task(format!("`{name}` failed: {}", output.status)));
+    }
+    String::from_utf8(output.stdout)
+        .map_err(|error| Failure::task(format!("`{name}` says what is no text: {error}")))
 }
 
 /// Runs the command, saying what it is.

@@ -2,6 +2,7 @@
 //!
 //! * `cargo xtask demo`: a real cluster does a real job, and stops;
 //! * `cargo xtask test`: all tests, and a check that nothing was left behind;
+//! * `cargo xtask vm-test`: the tests that need another kernel than this machine's, in a virtual machine;
 //! * `cargo xtask bench NAME --json`: one JSON object per measurement.
 //!
 //! Built on little more than the standard library, so that it starts at once on a fresh clone.
@@ -12,6 +13,7 @@ mod demo;
 mod leftovers;
 mod signals;
 mod test;
+mod vm;
 
 use std::fmt;
 use std::io::Write as _;
@@ -22,6 +24,7 @@ usage: cargo xtask COMMAND
 
   demo                 build in release, run a cluster with a real job, show what happened
   test [ARGS]          build everything, run `cargo test --workspace ARGS`, check that nothing is left behind
+  vm-test [FILTER]     in a virtual machine: what needs cgroup version 2, XFS or another thing that this kernel has not
   bench NAME [--json]  measure: launch, throughput, idle, demo or all
 ";
 
@@ -32,12 +35,15 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "demo" => demo::run(&rest),
         "test" => test::run(&rest),
+        "vm-test" => vm::run(&rest),
         "bench" => bench::run(&rest),
         "help" | "--help" | "-h" => {
             say(USAGE.trim_end());
             return ExitCode::SUCCESS;
         }
-        other => Err(Failure::usage(format!("got {other:?}, expected demo, test or bench"))),
+        other => {
+            Err(Failure::usage(format!("got {other:?}, expected demo, test, vm-test or bench")))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
