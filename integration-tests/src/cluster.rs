@@ -10,7 +10,7 @@ use mezzo_proto::v1::master::master_service_client::MasterServiceClient;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::process::Process;
-use crate::{cleanup, until};
+use crate::{cleanup, slowness, until};
 
 /// How a cluster is to be started.
 #[derive(Debug, Clone)]
@@ -115,7 +115,7 @@ impl Cluster {
     pub fn quick() -> Builder {
         Self::builder()
             .master_flag("--allocation_interval=50ms")
-            .master_flag("--offer_timeout=3secs")
+            .master_flag(format!("--offer_timeout={}secs", 3 * slowness()))
     }
 
     /// One agent and default flags.

@@ -29,4 +29,4 @@ pub use cluster::{Builder, Cluster};
 pub use finished::{Finished, finished};
 pub use http::http_get;
 pub use process::{Process, binary, cpu_seconds, resident_mib};
-pub use wait::until;
+pub use wait::{slowness, until};

@@ -48,6 +48,9 @@ const CLUSTER_TESTS: [&str; 7] = [
     "statistics::",
 ];
 
+/// How many times longer than usual tests wait (`mezzo_integration_tests::slowness`).
+const SLOWNESS: &str = "5";
+
 /// Seconds that the guest may take, where the processor is done in software on a busy machine.
 const PATIENCE: &str = "900";
 
@@ -76,7 +79,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     machine.args(["bash", "-c", &script(&programs, args)]).current_dir(root());
     cargo::without_our_own(&mut machine);
     // Nothing is built in there; and a trace of a processor in software takes its time.
-    machine.env("CARGO", "true").env("RUST_BACKTRACE", "0");
+    machine.env("CARGO", "true").env("RUST_BACKTRACE", "0").env("MEZZO_TEST_SLOWNESS", SLOWNESS);
     if std::env::var_os("VM_TIMEOUT").is_none() {
         machine.env("VM_TIMEOUT", PATIENCE);
     }

@@ -60,7 +60,7 @@ pub(crate) fn session(pid: u32) -> anyhow::Result<u32> {
     Ok(fields.split_whitespace().nth(3).context("no session in stat")?.parse()?)
 }
 
-/// Where the cgroup of `controller` that a process is in is mounted; version 1 or 2.
+/// The cgroup with the limits of `controller` that a process lives under; version 1 or 2.
 pub(crate) fn cgroup(pid: u32, controller: &str) -> anyhow::Result<PathBuf> {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     for line in groups.lines() {
@@ -71,7 +71,8 @@ pub(crate) fn cgroup(pid: u32, controller: &str) -> anyhow::Result<PathBuf> {
             return Ok(Path::new("/sys/fs/cgroup").join(names).join(path));
         }
         if names.is_empty() && Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-            return Ok(Path::new("/sys/fs/cgroup").join(path));
+            // Version 2: a container's processes are in a leaf of the cgroup that has its limits.
+            return Ok(Path::new("/sys/fs/cgroup").join(path.trim_end_matches("/leaf")));
         }
     }
     anyhow::bail!("process {pid} is in no cgroup of {controller}: {groups}")
@@ -83,8 +84,8 @@ pub(crate) fn cpu_shares(cgroup: &Path) -> anyhow::Result<u64> {
         return Ok(shares.trim().parse()?);
     }
     let weight: u64 = fs::read_to_string(cgroup.join("cpu.weight"))?.trim().parse()?;
-    // The kernel maps 2..262144 to 1..10000.
-    Ok(2 + (weight - 1) * 262_142 / 9_999)
+    // 100 for a whole processor, not 1024.
+    Ok(weight * 1024 / 100)
 }
 
 /// The hard limit of memory that a cgroup has, in bytes.
