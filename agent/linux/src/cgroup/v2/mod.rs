@@ -3,12 +3,15 @@
 //! A cgroup that has controllers enabled for its children may hold no processes itself. So a container is
 //! `<root>/<id>` (limits, statistics) with its processes in `<root>/<id>/leaf`.
 
+mod bpf;
 mod cpu;
+mod devices;
 mod io;
 mod memory;
 
 pub use super::v1::Pids;
 pub use cpu::{Cpu, CpuStat};
+pub use devices::DeviceProgram;
 pub use io::{Io, IoStat};
 pub use memory::{Memory, MemoryEvents};
 
