@@ -12,6 +12,7 @@
 //! | [`user`] | a user name | uid, gid, supplementary groups |
 //! | [`launch`] | a [`launch::LaunchSpec`] | a waiting `mezzo-launcher`, then "go" |
 //! | [`sandbox`] | a directory | reads that cannot leave it and never block |
+//! | [`background`] | the calling thread | it gives way to all others |
 //!
 //! # A container, start to end
 //! ```no_run
@@ -40,6 +41,7 @@ mod error;
 mod file;
 mod retry;
 
+pub mod background;
 pub mod cgroup;
 pub mod launch;
 pub mod launcher;
