@@ -26,6 +26,7 @@ enum Input {
 #[derive(Clone)]
 pub(crate) struct Handle {
     inputs: mpsc::Sender<Input>,
+    answers: mpsc::UnboundedSender<Command>,
 }
 
 impl Handle {
@@ -34,9 +35,9 @@ impl Handle {
         let _ = self.inputs.send(Input::Command(command)).await;
     }
 
-    /// The same from a thread outside the runtime.
-    pub(crate) fn say_blocking(&self, command: Command) {
-        let _ = self.inputs.blocking_send(Input::Command(command));
+    /// Answers what the actor itself has asked. Never waits: the actor may be waiting for whoever answers.
+    pub(crate) fn answer(&self, command: Command) {
+        let _ = self.answers.send(command);
     }
 
     /// Looks at the state; none after the end of the actor.
@@ -55,23 +56,32 @@ impl Handle {
 }
 
 /// The receiving side, until the actor runs.
-pub(crate) struct Inputs(mpsc::Receiver<Input>);
+pub(crate) struct Inputs {
+    inputs: mpsc::Receiver<Input>,
+    answers: mpsc::UnboundedReceiver<Command>,
+}
 
 /// A handle, and what the actor hears of it.
 pub(crate) fn channel() -> (Handle, Inputs) {
     let (inputs, receiver) = mpsc::channel(INPUTS);
-    (Handle { inputs }, Inputs(receiver))
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "holds one answer for each question, and the queues of questions are bounded"
+    )]
+    let (answers, answered) = mpsc::unbounded_channel();
+    (Handle { inputs, answers }, Inputs { inputs: receiver, answers: answered })
 }
 
 /// Owns the agent until the shutdown.
 pub(crate) async fn run(
     mut agent: Agent,
-    Inputs(mut inputs): Inputs,
+    Inputs { mut inputs, mut answers }: Inputs,
     effects: mpsc::Sender<Vec<Effect>>,
     clock: Clock,
     shutdown: Shutdown,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
+    let mut answered = Vec::with_capacity(BATCH);
     loop {
         let until =
             agent.next_deadline().map_or(NO_DEADLINE, |at| at.saturating_sub(now(&clock).at));
@@ -87,6 +97,14 @@ pub(crate) async fn run(
                         Input::Command(command) => out.append(&mut apply(&mut agent, command, now(&clock))),
                         Input::Look(look) => look(&agent),
                     }
+                }
+            }
+            count = answers.recv_many(&mut answered, BATCH) => {
+                if count == 0 {
+                    return;
+                }
+                for command in answered.drain(..) {
+                    out.append(&mut apply(&mut agent, command, now(&clock)));
                 }
             }
             () = clock.sleep(until) => {}

@@ -31,6 +31,8 @@ pub(crate) struct Containers {
     pub(crate) actor: Handle,
     pub(crate) tasks: Tasks,
     pub(crate) hooks: Arc<[NamedHook]>,
+    /// How long a hook may take.
+    pub(crate) patience: Duration,
     pub(crate) numbers: Numbers,
     pub(crate) vital: Vital,
     pub(crate) runtime: Runtime,
@@ -53,18 +55,9 @@ impl Containers {
             return;
         }
         self.tasks.spawn("container", async move {
-            let hooks = Arc::clone(&this.hooks);
-            let decorated = tokio::task::spawn_blocking(move || decorate(&hooks, spec)).await;
-            match decorated {
-                Ok(spec) => {
-                    let launched = this.containerizer.launch(spec).await;
-                    this.watch(id, directory, launched).await;
-                }
-                Err(_) => {
-                    let result = Err("Failed to launch container: a hook panicked".to_owned());
-                    this.actor.say(Command::ContainerLaunched { container: id, result }).await;
-                }
-            }
+            let spec = decorate(&this.hooks, spec, this.patience).await;
+            let launched = this.containerizer.launch(spec).await;
+            this.watch(id, directory, launched).await;
         });
     }
 
@@ -208,9 +201,13 @@ fn spec(launch: Launch) -> ContainerSpec {
     }
 }
 
-fn decorate(hooks: &[NamedHook], mut spec: ContainerSpec) -> ContainerSpec {
+async fn decorate(
+    hooks: &[NamedHook],
+    mut spec: ContainerSpec,
+    patience: Duration,
+) -> ContainerSpec {
     if let Some(executor) = &spec.config.executor_info {
-        spec.environment = hooks::environment(hooks, executor, spec.environment);
+        spec.environment = hooks::environment(hooks, executor, spec.environment, patience).await;
     }
     spec
 }

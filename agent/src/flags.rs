@@ -1,11 +1,15 @@
 //! The flags of an agent. Names and meanings are those of Mesos.
 
+mod isolation;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
 use mezzo_runtime::config::DurationArg;
 use mezzo_runtime::telemetry::TelemetryFlags;
+
+pub use isolation::IsolationFlags;
 
 /// Runs tasks on this machine for a Mezzo master.
 #[derive(Clone, Debug, Parser)]
@@ -56,7 +60,8 @@ pub struct Flags {
     /// Directory of files as --modules takes them, read in the order of their names.
     #[arg(long, value_name = "DIR")]
     pub modules_dir: Option<PathBuf>,
-    /// Isolators, in order, separated by commas. Unless given: cgroups/cpu,cgroups/mem where that works, else none.
+    /// Isolators, separated by commas; ours come in an order of their own, then others as given. Unless given:
+    /// cgroups/cpu,cgroups/mem where that works, else posix/cpu,posix/mem.
     #[arg(long)]
     pub isolation: Option<String>,
     /// Hooks, in order, separated by commas.
@@ -68,21 +73,15 @@ pub struct Flags {
     /// Run tasks as the user their framework names. Only a root agent can.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub switch_user: bool,
-    /// The cgroup below which those of containers are made.
-    #[arg(long, default_value = "mezzo")]
-    pub cgroups_root: String,
-    /// Where cgroups are mounted; detected unless given.
-    #[arg(long, value_name = "DIR")]
-    pub cgroups_hierarchy: Option<String>,
-    /// Make the request for cpus a hard limit.
-    #[arg(long)]
-    pub cgroups_enable_cfs: bool,
-    /// Limit memory and swap together (cgroup version 1 only).
-    #[arg(long)]
-    pub cgroups_limit_swap: bool,
-    /// How long the processes of a container may take to die when they are killed.
-    #[arg(long, default_value = "1mins")]
-    pub cgroups_destroy_timeout: DurationArg,
+    /// A call into a module that takes longer is reported; one that must not take long is passed over.
+    #[arg(long, default_value = "10secs", value_parser = DurationArg::positive)]
+    pub module_watchdog: DurationArg,
+    /// A call into a module that takes longer has failed, and with it the launch that waits for it.
+    #[arg(long, default_value = "1mins", value_parser = DurationArg::positive)]
+    pub module_call_timeout: DurationArg,
+    /// What isolators are told.
+    #[command(flatten)]
+    pub isolation_flags: IsolationFlags,
     /// Environment of every executor, as JSON {"NAME":"value"}.
     #[arg(long)]
     pub executor_environment_variables: Option<String>,

@@ -1,24 +1,42 @@
-//! Lets hook modules see tasks, updates and ends of executors: in order, on a thread of its own, since they may take their time.
+//! Lets hook modules see tasks, updates and ends of executors.
+//!
+//! Decorators of tasks and updates are called one after the other, by a task of its own: they must not block, and what comes
+//! after has to come in order. One that does not come back is passed over from then on, until it does. The end of an executor
+//! is told in a task for each, since hooks may take their time there.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc;
+use std::sync::Arc;
+use std::time::Duration;
 
 use mezzo_agent_core::{Command, ExecutorRemoved, Update};
-use mezzo_containerizer::NamedHook;
+use mezzo_containerizer::{AnyHook, NamedHook};
 use mezzo_module_api::v1::{
     AgentExecutorEnvironmentRequest, AgentRemoveExecutorRequest, AgentRunTaskLabelsRequest,
     AgentTaskStatusRequest,
 };
 use mezzo_module_api::{Code, ModuleError};
-use mezzo_proto::v1::{AgentInfo, Environment, ExecutorInfo, FrameworkInfo, TaskInfo};
-use mezzo_runtime::vital::Vital;
+use mezzo_proto::v1::{
+    AgentInfo, CommandInfo, Environment, ExecutorInfo, FrameworkInfo, Labels, TaskInfo,
+};
+use mezzo_runtime::lanes::NoAnswer;
+use mezzo_runtime::task::{OnError, Tasks};
+use tokio::sync::mpsc;
 
 use crate::actor::Handle;
 
 /// Jobs that wait at most. When hooks are slower than that, everything waits for them.
 const JOBS: usize = 8192;
 
-/// What hooks are asked about.
+/// How long hooks may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Those that must not block.
+    pub(crate) prompt: Duration,
+    /// Those that may.
+    pub(crate) blocking: Duration,
+}
+
+/// What hooks are asked about, in order.
 #[expect(clippy::large_enum_variant, reason = "most jobs are updates")]
 enum Job {
     Tasks {
@@ -28,31 +46,37 @@ enum Job {
         tasks: Vec<TaskInfo>,
     },
     Status(Update),
-    ExecutorRemoved(Box<ExecutorRemoved>),
 }
 
 /// Asks the hooks. The answers go to the actor.
 pub(crate) struct Hooks {
-    jobs: mpsc::SyncSender<Job>,
+    jobs: mpsc::Sender<Job>,
+    hooks: Arc<[NamedHook]>,
+    tasks: Tasks,
+    runtime: tokio::runtime::Handle,
+    patience: Patience,
 }
 
 impl Hooks {
-    /// Starts the thread.
+    /// Starts the task. Within the runtime.
     pub(crate) fn start(
-        hooks: Vec<NamedHook>,
+        hooks: Arc<[NamedHook]>,
         agent: AgentInfo,
         actor: Handle,
-        vital: &Vital,
-    ) -> std::io::Result<Self> {
-        let (jobs, todo) = mpsc::sync_channel(JOBS);
-        let worker = Worker { hooks, agent, actor };
-        vital.thread("hooks", move || {
-            for job in todo {
-                worker.work(job);
+        tasks: Tasks,
+        patience: Patience,
+    ) -> Self {
+        let (jobs, mut todo) = mpsc::channel(JOBS);
+        // One call at a time: the first that hangs closes the lane.
+        let ordered = hooks.iter().map(|hook| hook.with_places(1)).collect();
+        let worker = Worker { hooks: ordered, agent, actor, patience: patience.prompt };
+        tasks.task("hooks").on_error(OnError::Shutdown).spawn(async move {
+            while let Some(job) = todo.recv().await {
+                worker.work(job).await;
             }
-            Ok(())
-        })?;
-        Ok(Self { jobs })
+        });
+        let runtime = tokio::runtime::Handle::current();
+        Self { jobs, hooks, tasks, runtime, patience }
     }
 
     pub(crate) fn tasks(
@@ -69,13 +93,29 @@ impl Hooks {
         self.ask(Job::Status(update));
     }
 
-    pub(crate) fn executor_removed(&self, removed: Box<ExecutorRemoved>) {
-        self.ask(Job::ExecutorRemoved(removed));
+    fn ask(&self, job: Job) {
+        // The task ends only with the runtime.
+        let _ = self.jobs.blocking_send(job);
     }
 
-    fn ask(&self, job: Job) {
-        // The thread ends only with this sender.
-        let _ = self.jobs.send(job);
+    pub(crate) fn executor_removed(&self, removed: Box<ExecutorRemoved>) {
+        let (hooks, patience) = (Arc::clone(&self.hooks), self.patience.blocking);
+        let _context = self.runtime.enter();
+        self.tasks.spawn("executor removed", async move {
+            let request = AgentRemoveExecutorRequest {
+                framework: Some(removed.framework),
+                executor: Some(removed.executor),
+                container_id: Some((&removed.container).into()),
+                directory: Some(removed.directory),
+            };
+            for hook in &*hooks {
+                let request = request.clone();
+                ask(hook, "agent_remove_executor", patience, move |hook| {
+                    hook.agent_remove_executor(request)
+                })
+                .await;
+            }
+        });
     }
 }
 
@@ -83,89 +123,119 @@ struct Worker {
     hooks: Vec<NamedHook>,
     agent: AgentInfo,
     actor: Handle,
+    patience: Duration,
 }
 
 impl Worker {
-    fn work(&self, job: Job) {
+    async fn work(&self, job: Job) {
         match job {
             Job::Tasks { token, framework, executor, tasks } => {
                 let mut labels = BTreeMap::new();
-                for mut task in tasks {
-                    let before = task.labels.clone();
-                    for hook in &self.hooks {
-                        let answer = hook.hook.agent_run_task_labels(AgentRunTaskLabelsRequest {
-                            task: Some(task.clone()),
-                            executor: executor.as_deref().cloned(),
-                            framework: Some((*framework).clone()),
-                            agent: Some(self.agent.clone()),
-                        });
-                        if let Some(new) = taken(hook, answer).and_then(|a| a.labels) {
-                            task.labels = Some(new);
-                        }
-                    }
-                    if let Some(new) = task.labels.filter(|new| before.as_ref() != Some(new)) {
-                        labels.insert(task.task_id.value, new);
+                for task in tasks {
+                    let id = task.task_id.value.clone();
+                    if let Some(new) = self.labels(task, executor.as_deref(), &framework).await {
+                        labels.insert(id, new);
                     }
                 }
-                self.actor.say_blocking(Command::TasksDecorated { token, labels });
+                self.actor.answer(Command::TasksDecorated { token, labels });
             }
-            Job::Status(mut update) => {
-                for hook in &self.hooks {
-                    let answer = hook.hook.agent_task_status(AgentTaskStatusRequest {
-                        framework_id: Some(update.framework.clone().into()),
-                        status: Some(update.status.clone()),
-                    });
-                    // Only these two are the hook's to change.
-                    if let Some(new) = taken(hook, answer).and_then(|a| a.status) {
-                        update.status.labels = new.labels.or(update.status.labels);
-                        update.status.container_status =
-                            new.container_status.or(update.status.container_status);
-                    }
-                }
-                self.actor.say_blocking(Command::StatusDecorated(update));
-            }
-            Job::ExecutorRemoved(removed) => {
-                for hook in &self.hooks {
-                    let answer = hook.hook.agent_remove_executor(AgentRemoveExecutorRequest {
-                        framework: Some(removed.framework.clone()),
-                        executor: Some(removed.executor.clone()),
-                        container_id: Some((&removed.container).into()),
-                        directory: Some(removed.directory.clone()),
-                    });
-                    taken(hook, answer);
-                }
+            Job::Status(update) => {
+                let update = self.decorated(update).await;
+                self.actor.answer(Command::StatusDecorated(update));
             }
         }
     }
+
+    /// The labels of a task, if hooks changed them.
+    async fn labels(
+        &self,
+        mut task: TaskInfo,
+        executor: Option<&ExecutorInfo>,
+        framework: &FrameworkInfo,
+    ) -> Option<Labels> {
+        let before = task.labels.clone();
+        for hook in &self.hooks {
+            let request = AgentRunTaskLabelsRequest {
+                task: Some(task.clone()),
+                executor: executor.cloned(),
+                framework: Some(framework.clone()),
+                agent: Some(self.agent.clone()),
+            };
+            let answer = ask(hook, "agent_run_task_labels", self.patience, move |hook| {
+                hook.agent_run_task_labels(request)
+            });
+            task.labels = answer.await.and_then(|a| a.labels).or(task.labels);
+        }
+        task.labels.filter(|new| before.as_ref() != Some(new))
+    }
+
+    async fn decorated(&self, mut update: Update) -> Update {
+        for hook in &self.hooks {
+            let request = AgentTaskStatusRequest {
+                framework_id: Some(update.framework.clone().into()),
+                status: Some(update.status.clone()),
+            };
+            let answer = ask(hook, "agent_task_status", self.patience, move |hook| {
+                hook.agent_task_status(request)
+            });
+            // Only these two are the hook's to change.
+            if let Some(new) = answer.await.and_then(|a| a.status) {
+                update.status.labels = new.labels.or(update.status.labels);
+                update.status.container_status =
+                    new.container_status.or(update.status.container_status);
+            }
+        }
+        update
+    }
 }
 
-/// Lets the hooks change the environment of an executor. Blocks.
-pub(crate) fn environment(
+/// Lets the hooks change the environment that the agent made for an executor.
+///
+/// A hook sees in the executor's command what the one before it answered (the first: the executor's own variables), and what
+/// it answers replaces that whole. What the last one answered is put over the agent's variables; the executor's own win later.
+pub(crate) async fn environment(
     hooks: &[NamedHook],
     executor: &ExecutorInfo,
     mut environment: Environment,
+    patience: Duration,
 ) -> Environment {
+    let mut seen = executor.clone();
+    let mut answered = None;
     for hook in hooks {
-        let request = AgentExecutorEnvironmentRequest { executor: Some(executor.clone()) };
-        if let Some(more) =
-            taken(hook, hook.hook.agent_executor_environment(request)).and_then(|a| a.environment)
-        {
-            for variable in more.variables {
-                environment.variables.retain(|v| v.name != variable.name);
-                environment.variables.push(variable);
-            }
+        let request = AgentExecutorEnvironmentRequest { executor: Some(seen.clone()) };
+        let answer = ask(hook, "agent_executor_environment", patience, move |hook| {
+            hook.agent_executor_environment(request)
+        });
+        if let Some(whole) = answer.await.and_then(|a| a.environment) {
+            seen.command.get_or_insert_with(CommandInfo::default).environment = Some(whole.clone());
+            answered = Some(whole);
         }
+    }
+    for variable in answered.unwrap_or_default().variables {
+        environment.variables.retain(|v| v.name != variable.name);
+        environment.variables.push(variable);
     }
     environment
 }
 
-/// The answer of a hook, if it has one. A hook that fails is passed over.
-fn taken<T>(hook: &NamedHook, answer: Result<T, ModuleError>) -> Option<T> {
-    match answer {
-        Ok(answer) => Some(answer),
-        Err(error) if error.code == Code::Unimplemented => None,
-        Err(error) => {
-            tracing::warn!(hook = hook.name, "a hook failed and is passed over: {error}");
+/// Asks one hook; none if it has nothing to say. One that fails, or does not come back, is passed over.
+pub(crate) async fn ask<T: Send + 'static>(
+    hook: &NamedHook,
+    call: &'static str,
+    patience: Duration,
+    work: impl FnOnce(&AnyHook) -> Result<T, ModuleError> + Send + 'static,
+) -> Option<T> {
+    match hook.call(call, patience, work).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) if error.code == Code::Unimplemented => None,
+        Ok(Err(error)) => {
+            tracing::warn!(hook = hook.name(), call, "a hook failed and is passed over: {error}");
+            None
+        }
+        // Was told when it did not come back.
+        Err(NoAnswer::Closed(_)) => None,
+        Err(none) => {
+            tracing::error!(hook = hook.name(), call, "a hook is passed over: {none}");
             None
         }
     }

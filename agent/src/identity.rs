@@ -1,16 +1,17 @@
 //! What an agent says of itself, and whether it is still the one it was before a restart.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use mezzo_agent_core::Settings;
 use mezzo_containerizer::NamedHook;
 use mezzo_model::{Attributes, Resources};
-use mezzo_module_api::Code;
 use mezzo_module_api::v1::{AgentAttributesRequest, AgentResourcesRequest};
 use mezzo_proto::v1::agent_info::capability::Type as Capability;
 use mezzo_proto::v1::{AgentInfo, DomainInfo};
 
 use crate::flags::Flags;
+use crate::hooks;
 
 /// What masters are told that this agent can do.
 pub(crate) const CAPABILITIES: [Capability; 4] = [
@@ -68,37 +69,41 @@ fn hostname(flags: &Flags) -> String {
     if name.is_empty() { address.to_string() } else { name }
 }
 
-/// Lets the hooks change resources and attributes. Blocks.
-pub(crate) fn decorate(mut info: AgentInfo, hooks: &[NamedHook]) -> AgentInfo {
+/// Lets the hooks change resources, then attributes, each seeing what the one before it made. What is none is passed over.
+pub(crate) async fn decorate(
+    mut info: AgentInfo,
+    hooks: &[NamedHook],
+    patience: Duration,
+) -> AgentInfo {
     for hook in hooks {
-        match hook.hook.agent_resources(AgentResourcesRequest { agent: Some(info.clone()) }) {
-            Ok(answer) => {
-                if let Some(list) = answer.resources {
-                    info.resources = list.resources;
-                }
+        let request = AgentResourcesRequest { agent: Some(info.clone()) };
+        let answer = hooks::ask(hook, "agent_resources", patience, move |hook| {
+            hook.agent_resources(request)
+        });
+        let Some(list) = answer.await.and_then(|a| a.resources) else { continue };
+        match Resources::from_proto(&list.resources) {
+            Ok(resources) => {
+                info.resources = resources.to_proto(mezzo_model::Format::PostRefinement);
             }
-            Err(error) if error.code == Code::Unimplemented => {}
-            Err(error) => tracing::warn!(
-                hook = hook.name,
-                "the hook could not look at the resources: {error}"
-            ),
+            Err(error) => passed_over(hook, "resources", &error),
         }
     }
     for hook in hooks {
-        match hook.hook.agent_attributes(AgentAttributesRequest { agent: Some(info.clone()) }) {
-            Ok(answer) => {
-                if let Some(list) = answer.attributes {
-                    info.attributes = list.attributes;
-                }
-            }
-            Err(error) if error.code == Code::Unimplemented => {}
-            Err(error) => tracing::warn!(
-                hook = hook.name,
-                "the hook could not look at the attributes: {error}"
-            ),
+        let request = AgentAttributesRequest { agent: Some(info.clone()) };
+        let answer = hooks::ask(hook, "agent_attributes", patience, move |hook| {
+            hook.agent_attributes(request)
+        });
+        let Some(list) = answer.await.and_then(|a| a.attributes) else { continue };
+        match Attributes::from_proto(&list.attributes) {
+            Ok(attributes) => info.attributes = attributes.to_proto(),
+            Err(error) => passed_over(hook, "attributes", &error),
         }
     }
     info
+}
+
+fn passed_over(hook: &NamedHook, what: &str, error: &dyn std::error::Error) {
+    tracing::error!(hook = hook.name(), "the {what} that a hook answered are none: {error}");
 }
 
 /// What changed since the earlier run in a way that the policy does not allow; none if the agent may go on as who it was.

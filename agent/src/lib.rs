@@ -34,6 +34,7 @@ mod identity;
 mod link;
 mod modules;
 mod numbers;
+mod parameters;
 #[expect(
     clippy::result_large_err,
     reason = "a failure with its details is made once for a call and sent"

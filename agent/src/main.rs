@@ -14,7 +14,12 @@ fn main() -> ExitCode {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(flags)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(flags));
+            // A call that hangs inside a module would never let it end.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(format!("cannot start the runtime: {error}")),
     };
     match outcome {

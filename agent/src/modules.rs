@@ -4,15 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mezzo_containerizer::{NamedHook, NamedIsolator};
-use mezzo_linux::cgroup::{self, Hierarchies};
+use mezzo_model::{Format, Resources};
+use mezzo_module_api::v1::IsolatorCapabilitiesRequest;
+use mezzo_module_api::{Code, ModuleError};
 use mezzo_module_host::{LoadError, Manifest, ManifestError, Modules, Options};
 
 use crate::flags::Flags;
-
-/// The isolators of an agent that can use cgroups and was not told which.
-const CGROUPS: &str = "cgroups/cpu,cgroups/mem";
+use crate::parameters;
 
 /// The modules of this agent.
+#[derive(Clone)]
 pub(crate) struct Loaded {
     pub(crate) modules: Arc<Modules>,
     pub(crate) isolators: Vec<NamedIsolator>,
@@ -43,11 +44,30 @@ pub enum ModulesError {
         #[source]
         source: LoadError,
     },
+    /// An isolator cannot say what it can do.
+    #[error("isolator '{isolator}' does not say what it is capable of")]
+    Capabilities {
+        /// Which.
+        isolator: String,
+        /// In its words.
+        #[source]
+        source: ModuleError,
+    },
 }
 
-/// Loads them. Blocks for some tens of milliseconds at most.
-pub(crate) fn load(flags: &Flags, runtime_dir: &Path, root: bool) -> Result<Loaded, ModulesError> {
+/// Loads them. Blocks for some tens of milliseconds, or as long as a module takes to be made. `resources` are those of this
+/// agent, before hooks change them.
+pub(crate) fn load(
+    flags: &Flags,
+    runtime_dir: &Path,
+    root: bool,
+    resources: &Resources,
+) -> Result<Loaded, ModulesError> {
     let mut options = Options::new("mezzo-agent", env!("CARGO_PKG_VERSION"), runtime_dir);
+    options.work_dir = Some(flags.work_dir.clone());
+    options.resources = resources.to_proto(Format::PostRefinement);
+    options.watchdog = flags.module_watchdog.get();
+    parameters::add_flags(&mut options.parameters, &flags.isolation_flags);
     if let Some(value) = &flags.modules {
         let manifest = Manifest::from_flag(value)
             .map_err(|source| ModulesError::Manifest { flag: "modules", source })?;
@@ -58,48 +78,33 @@ pub(crate) fn load(flags: &Flags, runtime_dir: &Path, root: bool) -> Result<Load
             .map_err(|source| ModulesError::Manifest { flag: "modules_dir", source })?;
         options.manifests.push(manifest);
     }
-    for module in CGROUPS.split(',') {
-        options.parameters.add(module, "cgroups_root", &flags.cgroups_root);
-        options.parameters.add(module, "cgroups_enable_cfs", flags.cgroups_enable_cfs);
-        options.parameters.add(module, "cgroups_limit_swap", flags.cgroups_limit_swap);
-        if let Some(hierarchy) = &flags.cgroups_hierarchy {
-            options.parameters.add(module, "cgroups_hierarchy", hierarchy);
-        }
-    }
     let modules = Modules::load(options).map_err(ModulesError::Load)?;
-    let isolation = flags.isolation.clone().unwrap_or_else(|| default_isolation(root).to_owned());
+    let isolation = match &flags.isolation {
+        Some(isolation) => parameters::in_order(isolation),
+        None => parameters::default_isolation(root).to_owned(),
+    };
     let choose = |flag| move |source| ModulesError::Choose { flag, source };
-    let isolators = modules.isolators(&isolation).map_err(choose("isolation"))?;
+    let chosen = modules.isolators(&isolation).map_err(choose("isolation"))?;
+    let mut isolators = Vec::with_capacity(chosen.len());
+    for one in chosen {
+        match one.module.capabilities(IsolatorCapabilitiesRequest {}) {
+            Ok(can) => tracing::debug!(isolator = one.name, ?can, "an isolator"),
+            Err(error) if error.code == Code::Unimplemented => {}
+            Err(source) => {
+                return Err(ModulesError::Capabilities { isolator: one.name, source });
+            }
+        }
+        isolators.push(mezzo_containerizer::isolator(&one.name, one.module));
+    }
     let hooks =
         modules.hooks(flags.hooks.as_deref().unwrap_or_default()).map_err(choose("hooks"))?;
+    let named = |hook: mezzo_module_host::NamedHook| -> NamedHook {
+        mezzo_containerizer::hook(&hook.name, hook.module)
+    };
+    modules.sweep();
     Ok(Loaded {
         modules: Arc::new(modules),
-        isolators: isolators
-            .into_iter()
-            .map(|i| NamedIsolator { name: i.name, isolator: i.module })
-            .collect(),
-        hooks: hooks.into_iter().map(|h| NamedHook { name: h.name, hook: h.module }).collect(),
+        isolators,
+        hooks: hooks.into_iter().map(named).collect(),
     })
-}
-
-/// What can be isolated here. Says so when that is nothing.
-fn default_isolation(root: bool) -> &'static str {
-    if !root {
-        tracing::warn!(
-            "this agent is not root: tasks run without resource isolation, in the agent's own namespaces"
-        );
-        return "";
-    }
-    let usable = match cgroup::detect() {
-        Ok(Some(Hierarchies::V1(v1))) => v1.has("cpu") && v1.has("cpuacct") && v1.has("memory"),
-        Ok(Some(Hierarchies::V2(v2))) => {
-            ["cpu", "memory"].iter().all(|c| v2.controllers.iter().any(|have| have == c))
-        }
-        Ok(None) | Err(_) => false,
-    };
-    if usable {
-        return CGROUPS;
-    }
-    tracing::warn!("this machine has no usable cgroups: tasks run without resource isolation");
-    ""
 }

@@ -49,7 +49,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     // `proto`: the command executor speaks the wire itself, because one process per task has to stay small.
     ("executor", &["sdk", "agent/linux", "model", "proto"]),
-    ("agent/containerizer", &["agent/linux", "modules/api", "proto", "model"]),
+    ("agent/containerizer", &["agent/linux", "modules/api", "runtime", "proto", "model"]),
     ("modules/", &["modules/abi", "modules/api", "model", "proto", "agent/linux"]),
     // Runs a module through its own door, in process or loaded.
     ("modules/testkit", &["modules/host", "modules/abi", "modules/api", "model", "proto"]),

@@ -6,12 +6,83 @@
 //! callers one wait and the process a few threads, never the pool that everybody works on.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::spawn_blocking;
+
+/// A thing that is called by its lanes, with its name. Cheap to clone.
+pub struct Callee<M: ?Sized> {
+    name: Arc<str>,
+    thing: Arc<M>,
+    lanes: Lanes,
+}
+
+impl<M: ?Sized + Send + Sync + 'static> Callee<M> {
+    /// This thing, with lanes of so many places each.
+    pub fn new(name: &str, thing: Arc<M>, places: usize) -> Self {
+        Self { name: name.into(), thing, lanes: Lanes::new(places) }
+    }
+
+    /// The same thing by lanes of its own, of so many places each.
+    #[must_use]
+    pub fn with_places(&self, places: usize) -> Self {
+        Self { lanes: Lanes::new(places), ..self.clone() }
+    }
+
+    /// What it is called by people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// As [`Lanes::call`].
+    ///
+    /// # Errors
+    /// When there is no answer in time.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        kind: &'static str,
+        patience: Duration,
+        work: impl FnOnce(&M) -> T + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        self.call_or(kind, patience, work, |_, _| {}).await
+    }
+
+    /// As [`Lanes::call_or`].
+    ///
+    /// # Errors
+    /// When there is no answer in time.
+    pub async fn call_or<T: Send + 'static>(
+        &self,
+        kind: &'static str,
+        patience: Duration,
+        work: impl FnOnce(&M) -> T + Send + 'static,
+        late: impl FnOnce(&M, T) + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        let (thing, again) = (Arc::clone(&self.thing), Arc::clone(&self.thing));
+        let late = move |answer| late(&again, answer);
+        self.lanes.call_or(kind, patience, move || work(&thing), late).await
+    }
+}
+
+impl<M: ?Sized> Clone for Callee<M> {
+    fn clone(&self) -> Self {
+        Self {
+            name: Arc::clone(&self.name),
+            thing: Arc::clone(&self.thing),
+            lanes: self.lanes.clone(),
+        }
+    }
+}
+
+impl<M: ?Sized> fmt::Debug for Callee<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Callee").field(&self.name).finish()
+    }
+}
 
 /// The lanes of one thing that is called, by the name of the call. Cheap to clone; clones share their lanes.
 #[derive(Clone, Debug)]

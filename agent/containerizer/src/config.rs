@@ -1,6 +1,5 @@
 //! What a containerizer needs to know before its first container.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,23 +7,31 @@ use std::time::Duration;
 use mezzo_linux::launch::Namespaces;
 use mezzo_linux::user::is_root;
 use mezzo_module_api::{Hook, Isolator};
+use mezzo_runtime::lanes::Callee;
 
-/// An isolator and the name the operator knows it by.
-#[derive(Clone)]
-pub struct NamedIsolator {
-    /// As in `--isolation`.
-    pub name: String,
-    /// The module.
-    pub isolator: Arc<dyn Isolator>,
+/// Any isolator.
+pub type AnyIsolator = dyn Isolator;
+
+/// Any hook.
+pub type AnyHook = dyn Hook;
+
+/// An isolator, by the name it has in `--isolation`.
+pub type NamedIsolator = Callee<AnyIsolator>;
+
+/// A hook, by the name it has in `--hooks`.
+pub type NamedHook = Callee<AnyHook>;
+
+/// Calls of one kind that a module works on at a time. More than launches at once, so that it slows nobody down.
+const PLACES: usize = 16;
+
+/// An isolator under its name.
+pub fn isolator(name: &str, module: Arc<dyn Isolator>) -> NamedIsolator {
+    Callee::new(name, module, PLACES)
 }
 
-/// A hook and the name the operator knows it by.
-#[derive(Clone)]
-pub struct NamedHook {
-    /// As in `--hooks`.
-    pub name: String,
-    /// The module.
-    pub hook: Arc<dyn Hook>,
+/// A hook under its name.
+pub fn hook(name: &str, module: Arc<dyn Hook>) -> NamedHook {
+    Callee::new(name, module, PLACES)
 }
 
 /// The settings of a [`MezzoContainerizer`](crate::MezzoContainerizer).
@@ -46,6 +53,10 @@ pub struct Config {
     pub launches_at_once: usize,
     /// How long the processes of a container may take to die from SIGKILL before it counts as stuck.
     pub kill_timeout: Duration,
+    /// How long a call of a module may take before others stop waiting for the launch that makes it.
+    pub module_watchdog: Duration,
+    /// How long a call of a module may take before it has failed.
+    pub module_call_timeout: Duration,
 }
 
 impl Config {
@@ -61,18 +72,8 @@ impl Config {
             // Attaching to a v1 cgroup waits for the kernel, so more than there are cores.
             launches_at_once: 8,
             kill_timeout: Duration::from_secs(60),
+            module_watchdog: Duration::from_secs(10),
+            module_call_timeout: Duration::from_secs(60),
         }
-    }
-}
-
-impl fmt::Debug for NamedIsolator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("NamedIsolator").field(&self.name).finish()
-    }
-}
-
-impl fmt::Debug for NamedHook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("NamedHook").field(&self.name).finish()
     }
 }

@@ -149,7 +149,9 @@ pub(crate) async fn own(
         Beginning::Running => live(&mut job, &mut destroy).await,
         Beginning::Launch { turn, outcome } => {
             done.clear();
-            match launch(&container, &mut job, &mut done, &destroy, turn).await {
+            let launched = launch(&container, &mut job, &mut done, &destroy, turn).await;
+            job.turn = None;
+            match launched {
                 Ok(launched) => {
                     let _ = outcome.send(Ok(launched));
                     live(&mut job, &mut destroy).await
@@ -180,7 +182,7 @@ async fn launch(
     turn: Arc<Semaphore>,
 ) -> Result<Launched, LaunchError> {
     // The semaphore is never closed.
-    let _turn = turn.acquire().await;
+    job.turn = turn.acquire_owned().await.ok();
     for step in Step::ALL {
         if *destroy.borrow() > 0 {
             return Err(LaunchError::Destroyed(container.spec.container_id.clone()));

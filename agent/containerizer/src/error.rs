@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use mezzo_linux::process::ProcessError;
 use mezzo_model::ContainerId;
-use mezzo_module_api::{Code, ModuleError};
+use mezzo_module_api::ModuleError;
 
 /// Why a container was not started. Everything that had been done for it is undone.
 ///
@@ -74,7 +74,7 @@ pub enum LaunchError {
     Isolator {
         /// Its name.
         isolator: String,
-        /// `prepare` or `isolate`.
+        /// `prepare`, `watch` or `isolate`.
         call: &'static str,
         /// Its words.
         #[source]
@@ -144,16 +144,6 @@ pub struct UpdateError {
     /// In its words.
     #[source]
     pub source: ModuleError,
-}
-
-impl UpdateError {
-    pub(crate) fn cut_off(container: ContainerId, panic: &impl std::fmt::Display) -> Self {
-        Self {
-            container,
-            isolator: "?".to_owned(),
-            source: ModuleError::new(Code::Internal, panic.to_string()),
-        }
-    }
 }
 
 /// Why there is nothing to tell about a container.

@@ -1,18 +1,52 @@
-//! Calls to isolators and hooks, one function per moment of a container's life. All block.
+//! Calls to isolators and hooks, one function per moment of a container's life.
+//!
+//! Each call runs on a blocking thread and is waited for only so long ([`mezzo_runtime::lanes`]): a module that hangs fails
+//! what it was asked for and holds up nothing else.
+
+use std::time::Duration;
 
 use mezzo_model::ContainerId;
 use mezzo_module_api::v1::{
-    AgentPrelaunchRequest, CleanupRequest, ContainerLaunchInfo, ContainerLimitation,
-    IsolateRequest, PrepareRequest, UpdateRequest, WatchRequest, WatchResponse,
+    AgentPostFetchRequest, AgentPrelaunchRequest, CleanupRequest, ContainerLaunchInfo,
+    ContainerLimitation, IsolateRequest, PrepareRequest, UpdateRequest, WatchRequest,
+    WatchResponse,
 };
-use mezzo_module_api::{Completion, ModuleError};
+use mezzo_module_api::{Code, Completion, ModuleError};
 use mezzo_proto::v1::task_status::Reason;
+use mezzo_runtime::lanes::{Callee, NoAnswer};
 use tokio::sync::mpsc;
 
-use crate::config::{NamedHook, NamedIsolator};
+use crate::config::{AnyHook, AnyIsolator, NamedHook, NamedIsolator};
 use crate::merge::Variables;
-use crate::pipeline::is_unimplemented;
 use crate::{ContainerSpec, LaunchError, UpdateError};
+
+/// Asks a module. One that does not do this, or has nothing to say, gives none.
+pub(crate) async fn ask<M: ?Sized + Send + Sync + 'static, T: Send + 'static>(
+    module: &Callee<M>,
+    call: &'static str,
+    patience: Duration,
+    work: impl FnOnce(&M) -> Result<T, ModuleError> + Send + 'static,
+) -> Result<Option<T>, ModuleError> {
+    answered(module.call(call, patience, work).await)
+}
+
+/// What came back, in terms of modules.
+fn answered<T>(answer: Result<Result<T, ModuleError>, NoAnswer>) -> Result<Option<T>, ModuleError> {
+    match answer {
+        Ok(Ok(answer)) => Ok(Some(answer)),
+        // A module that does not do a thing is as good as one that has nothing to say.
+        Ok(Err(error)) if error.code == Code::Unimplemented => Ok(None),
+        Ok(Err(error)) => Err(error),
+        Err(none) => {
+            let code = match none {
+                NoAnswer::Late(_) => Code::DeadlineExceeded,
+                NoAnswer::Closed(_) => Code::Unavailable,
+                NoAnswer::Panicked => Code::Internal,
+            };
+            Err(ModuleError::new(code, none.to_string()))
+        }
+    }
+}
 
 /// Where completions of `watch` go. The first one ends the container, so one that finds the channel full has nothing to add.
 #[derive(Clone)]
@@ -24,62 +58,114 @@ impl Limitations {
     }
 
     fn completion(&self, isolator: &str) -> Completion<WatchResponse> {
-        let (sender, isolator) = (self.0.clone(), isolator.to_owned());
-        Completion::new(move |result: Result<WatchResponse, ModuleError>| {
-            let limitation = match result {
-                Ok(response) => response.limitation.unwrap_or_default(),
-                Err(error) if is_unimplemented(&error) => return,
-                Err(error) => lost(&isolator, &error),
-            };
-            // The container may be gone already; then nobody needs to know.
-            let _ = sender.try_send(limitation);
+        let (limited, isolator) = (self.clone(), isolator.to_owned());
+        Completion::new(move |result: Result<WatchResponse, ModuleError>| match result {
+            Ok(response) => limited.tell(response.limitation.unwrap_or_default()),
+            Err(error) if error.code == Code::Unimplemented => {}
+            Err(error) => limited.lost(&isolator, &error),
         })
     }
-}
 
-/// A container that nobody watches over any more cannot go on.
-fn lost(isolator: &str, error: &ModuleError) -> ContainerLimitation {
-    ContainerLimitation {
-        message: Some(format!(
-            "isolator '{isolator}' cannot watch the container any more: {error}"
-        )),
-        reason: Some(Reason::ContainerLimitation.into()),
-        ..ContainerLimitation::default()
+    fn tell(&self, limitation: ContainerLimitation) {
+        // The container may be gone already; then nobody needs to know.
+        let _ = self.0.try_send(limitation);
+    }
+
+    /// A container that nobody watches over any more cannot go on.
+    pub(crate) fn lost(&self, isolator: &str, error: &ModuleError) {
+        self.tell(ContainerLimitation {
+            message: Some(format!(
+                "isolator '{isolator}' cannot watch the container any more: {error}"
+            )),
+            reason: Some(Reason::ContainerLimitation.into()),
+            ..ContainerLimitation::default()
+        });
     }
 }
 
-/// Asks all in order; their launch infos, by name.
-pub(crate) fn prepare(
+/// An isolator that did not come back from a call for a container: it cannot be asked about that container any more.
+pub(crate) type Missing = String;
+
+/// Asks all in order; their launch infos, by name. Who did not come back is added to `missing`.
+pub(crate) async fn prepare(
     isolators: &[NamedIsolator],
     spec: &ContainerSpec,
+    patience: Duration,
+    missing: &mut Vec<Missing>,
 ) -> Result<Vec<(String, ContainerLaunchInfo)>, LaunchError> {
     let mut infos = Vec::new();
-    for NamedIsolator { name, isolator } in isolators {
+    for named in isolators {
         let request = PrepareRequest {
             container_id: Some((&spec.container_id).into()),
             config: Some(spec.config.clone()),
         };
-        match isolator.prepare(request) {
-            Ok(response) => infos.extend(response.launch_info.map(|info| (name.clone(), info))),
-            Err(error) if is_unimplemented(&error) => {}
-            Err(source) => {
-                return Err(LaunchError::Isolator {
-                    isolator: name.clone(),
-                    call: "prepare",
-                    source,
-                });
-            }
-        }
+        let id = spec.container_id.clone();
+        let work = move |isolator: &AnyIsolator| isolator.prepare(request);
+        let answer = named.call_or("prepare", patience, work, tidy(id, named.name())).await;
+        let response = taken(named, "prepare", answer, missing)?;
+        let info = response.and_then(|response| response.launch_info);
+        infos.extend(info.map(|info| (named.name().to_owned(), info)));
     }
     Ok(infos)
 }
 
+/// Puts the launcher under one isolator's control.
+pub(crate) async fn isolate(
+    named: &NamedIsolator,
+    id: &ContainerId,
+    pid: i32,
+    patience: Duration,
+) -> Result<(), (LaunchError, Option<Missing>)> {
+    let request = IsolateRequest { container_id: Some(id.into()), pid: u64::try_from(pid).ok() };
+    let work = move |isolator: &AnyIsolator| isolator.isolate(request);
+    let answer = named.call_or("isolate", patience, work, tidy(id.clone(), named.name())).await;
+    let mut missing = Vec::new();
+    taken(named, "isolate", answer, &mut missing).map(drop).map_err(|error| (error, missing.pop()))
+}
+
+/// What is done when an isolator comes back after nobody waited any more: the container is gone, and it was not asked to
+/// clean up, since that must not overlap.
+fn tidy<T>(
+    id: ContainerId,
+    name: &str,
+) -> impl FnOnce(&AnyIsolator, Result<T, ModuleError>) + Send + 'static {
+    let name = name.to_owned();
+    move |isolator, _| {
+        let cleaned = isolator.cleanup(CleanupRequest { container_id: Some((&id).into()) });
+        match cleaned {
+            Ok(_) => {
+                tracing::info!(container = %id, isolator = name, "an isolator came back late and cleaned up")
+            }
+            Err(error) => {
+                tracing::warn!(container = %id, isolator = name, "an isolator came back late and could not clean up: {error}")
+            }
+        }
+    }
+}
+
+fn taken<T>(
+    named: &NamedIsolator,
+    call: &'static str,
+    answer: Result<Result<T, ModuleError>, NoAnswer>,
+    missing: &mut Vec<Missing>,
+) -> Result<Option<T>, LaunchError> {
+    if let Err(NoAnswer::Late(_)) = &answer {
+        missing.push(named.name().to_owned());
+    }
+    answered(answer).map_err(|source| LaunchError::Isolator {
+        isolator: named.name().to_owned(),
+        call,
+        source,
+    })
+}
+
 /// Lets a hook see what is about to start; adds the variables it wants.
-pub(crate) fn prelaunch(
-    NamedHook { name, hook }: &NamedHook,
+pub(crate) async fn prelaunch(
+    hook: &NamedHook,
     spec: &ContainerSpec,
     environment: &mut Variables,
     task_environment: &mut Variables,
+    patience: Duration,
 ) -> Result<(), LaunchError> {
     let request = AgentPrelaunchRequest {
         container_id: Some((&spec.container_id).into()),
@@ -87,73 +173,102 @@ pub(crate) fn prelaunch(
         config: Some(spec.config.clone()),
         environment: Some(environment.to_proto()),
     };
-    match hook.agent_prelaunch(request) {
-        Ok(response) => {
-            if let Some(more) = &response.executor_environment {
-                environment.set(more)?;
-            }
-            if let Some(more) = &response.task_environment {
-                task_environment.set(more)?;
-            }
-            Ok(())
+    let answer = ask(hook, "prelaunch", patience, move |hook| hook.agent_prelaunch(request)).await;
+    let response = answer
+        .map_err(|source| LaunchError::Hook { hook: hook.name().to_owned(), source })?
+        .unwrap_or_default();
+    if let Some(more) = &response.executor_environment {
+        environment.set(more)?;
+    }
+    if let Some(more) = &response.task_environment {
+        task_environment.set(more)?;
+    }
+    Ok(())
+}
+
+/// Tells all hooks, in order, that the sandbox has everything it is to have. One that fails is passed over.
+pub(crate) async fn post_fetch(hooks: &[NamedHook], spec: &ContainerSpec, patience: Duration) {
+    for hook in hooks {
+        let request = AgentPostFetchRequest {
+            container_id: Some((&spec.container_id).into()),
+            directory: Some(spec.config.directory.clone()),
+        };
+        let work = move |hook: &AnyHook| hook.agent_post_fetch(request);
+        if let Err(error) = ask(hook, "post_fetch", patience, work).await {
+            tracing::warn!(container = %spec.container_id, hook = hook.name(), "a hook failed and is passed over: {error}");
         }
-        Err(error) if is_unimplemented(&error) => Ok(()),
-        Err(source) => Err(LaunchError::Hook { hook: name.clone(), source }),
     }
 }
 
-/// Arms all; whoever has to say something says it to `limited`.
-pub(crate) fn watch(isolators: &[NamedIsolator], id: &ContainerId, limited: &Limitations) {
-    for NamedIsolator { name, isolator } in isolators {
-        isolator.watch(WatchRequest { container_id: Some(id.into()) }, limited.completion(name));
-    }
-}
-
-/// Puts the launcher under one isolator's control.
-pub(crate) fn isolate(
-    NamedIsolator { name, isolator }: &NamedIsolator,
+/// Arms all; whoever has to say something says it to `limited`. The first that does not come back is the outcome.
+pub(crate) async fn watch(
+    isolators: &[NamedIsolator],
     id: &ContainerId,
-    pid: i32,
-) -> Result<(), LaunchError> {
-    let request = IsolateRequest { container_id: Some(id.into()), pid: u64::try_from(pid).ok() };
-    match isolator.isolate(request) {
-        Ok(_) => Ok(()),
-        Err(error) if is_unimplemented(&error) => Ok(()),
-        Err(source) => {
-            Err(LaunchError::Isolator { isolator: name.clone(), call: "isolate", source })
-        }
+    limited: &Limitations,
+    patience: Duration,
+) -> Result<(), (String, ModuleError)> {
+    for named in isolators {
+        let request = WatchRequest { container_id: Some(id.into()) };
+        let done = limited.completion(named.name());
+        let work = move |isolator: &AnyIsolator| {
+            isolator.watch(request, done);
+            Ok(())
+        };
+        ask(named, "watch", patience, work)
+            .await
+            .map_err(|source| (named.name().to_owned(), source))?;
     }
+    Ok(())
 }
 
 /// Tells all the new limits; the first refusal is the outcome, but all are told.
-pub(crate) fn update(
+pub(crate) async fn update(
     isolators: &[NamedIsolator],
     id: &ContainerId,
     request: &UpdateRequest,
+    patience: Duration,
 ) -> Result<(), UpdateError> {
     let mut outcome = Ok(());
-    for NamedIsolator { name, isolator } in isolators {
-        match isolator.update(request.clone()) {
-            Ok(_) => {}
-            Err(error) if is_unimplemented(&error) => {}
-            Err(source) => {
-                let error = UpdateError { container: id.clone(), isolator: name.clone(), source };
-                outcome = outcome.and(Err(error));
-            }
+    for named in isolators {
+        let request = request.clone();
+        let work = move |isolator: &AnyIsolator| isolator.update(request);
+        if let Err(source) = ask(named, "update", patience, work).await {
+            let isolator = named.name().to_owned();
+            outcome = outcome.and(Err(UpdateError { container: id.clone(), isolator, source }));
         }
     }
     outcome
 }
 
-/// Asks all in reverse order, whatever the others say; what went wrong, in words.
-pub(crate) fn clean_up(isolators: &[NamedIsolator], id: &ContainerId) -> Vec<String> {
-    let mut failures = Vec::new();
-    for NamedIsolator { name, isolator } in isolators.iter().rev() {
-        match isolator.cleanup(CleanupRequest { container_id: Some(id.into()) }) {
-            Ok(_) => {}
-            Err(error) if is_unimplemented(&error) => {}
-            Err(error) => failures.push(format!("isolator '{name}': {error}")),
+/// What could not be cleaned up.
+#[derive(Debug, Default)]
+pub(crate) struct Uncleaned {
+    /// By whom, and why.
+    pub(crate) failures: Vec<(String, ModuleError)>,
+    /// Who did not come back.
+    pub(crate) missing: Vec<Missing>,
+}
+
+/// Asks all in reverse order, whatever the others say, but those that are still busy with this container.
+pub(crate) async fn clean_up(
+    isolators: &[NamedIsolator],
+    id: &ContainerId,
+    patience: Duration,
+    busy: &[Missing],
+) -> Uncleaned {
+    let mut uncleaned = Uncleaned::default();
+    let asked = isolators.iter().rev().filter(|named| !busy.iter().any(|b| b == named.name()));
+    for named in asked {
+        let request = CleanupRequest { container_id: Some(id.into()) };
+        let work = move |isolator: &AnyIsolator| isolator.cleanup(request);
+        let answer = named.call("cleanup", patience, work).await;
+        let late = matches!(answer, Err(NoAnswer::Late(_)));
+        if let Err(error) = answered(answer) {
+            uncleaned.failures.push((named.name().to_owned(), error));
+            if late {
+                uncleaned.missing.push(named.name().to_owned());
+            }
         }
     }
-    failures
+    uncleaned
 }

@@ -12,6 +12,7 @@
 //! * A pid is on disk before the process behind it may run the command, so an agent that is killed at any instant finds its
 //!   containers again, or they never ran.
 //! * No call blocks the async runtime: files, processes and modules are handled on blocking threads.
+//! * A module that does not come back fails the launch that waits for it, and holds up no other container.
 
 mod config;
 mod container;
@@ -32,7 +33,7 @@ mod usage;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, NamedHook, NamedIsolator};
+pub use config::{AnyHook, AnyIsolator, Config, NamedHook, NamedIsolator, hook, isolator};
 pub use containerizer::{
     ContainerSpec, Containerizer, ExitStatus, Launched, RecoveredContainer, Recovery, Termination,
 };

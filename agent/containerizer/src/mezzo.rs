@@ -8,7 +8,6 @@ use mezzo_model::ContainerId;
 use mezzo_module_api::v1::UpdateRequest;
 use mezzo_proto::v1::{ContainerStatus, Resource, ResourceStatistics, value};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::task::spawn_blocking;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
@@ -156,11 +155,8 @@ impl Containerizer for MezzoContainerizer {
         let (config, id) = (Arc::clone(&self.shared.config), id.clone());
         Box::pin(async move {
             let request = UpdateRequest { container_id: Some((&id).into()), requests, limits };
-            let update = {
-                let id = id.clone();
-                spawn_blocking(move || isolators::update(&config.isolators, &id, &request))
-            };
-            update.await.unwrap_or_else(|panic| Err(UpdateError::cut_off(id, &panic)))
+            let patience = config.module_call_timeout;
+            isolators::update(&config.isolators, &id, &request, patience).await
         })
     }
 
@@ -190,25 +186,13 @@ impl Containerizer for MezzoContainerizer {
     ) -> BoxFuture<'static, Result<ResourceStatistics, UsageError>> {
         let container = self.shared.find_alive(id);
         let config = Arc::clone(&self.shared.config);
-        let id = id.clone();
-        Box::pin(async move {
-            let container = container?;
-            spawn_blocking(move || usage::statistics(&config, &container))
-                .await
-                .map_err(|_| UsageError::Unknown(id))
-        })
+        Box::pin(async move { Ok(usage::statistics(&config, &*container?).await) })
     }
 
     fn status(&self, id: &ContainerId) -> BoxFuture<'static, Result<ContainerStatus, UsageError>> {
         let container = self.shared.find_alive(id);
         let config = Arc::clone(&self.shared.config);
-        let id = id.clone();
-        Box::pin(async move {
-            let container = container?;
-            spawn_blocking(move || usage::status(&config, &container))
-                .await
-                .map_err(|_| UsageError::Unknown(id))
-        })
+        Box::pin(async move { Ok(usage::status(&config, &*container?).await) })
     }
 
     fn recover(

@@ -6,17 +6,17 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use mezzo_linux::launch::{LaunchSpec, Namespaces};
 use mezzo_linux::user::{Credentials, User, UserError, is_root};
 use mezzo_module_api::v1::{ContainerLaunchInfo, ContainerLimitation};
-use mezzo_module_api::{Code, ModuleError};
-use tokio::sync::mpsc;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::spawn_blocking;
 
 use crate::config::Config;
-use crate::isolators::{self, Limitations};
+use crate::isolators::{self, Limitations, Missing};
 use crate::launcher::{Launcher, Process, Waiting};
-use crate::merge::{self, Variables};
+use crate::merge::{self, Merged, Variables};
 use crate::runtime_dir::{self, Files};
 use crate::sandbox::{self, Output};
 use crate::{ContainerSpec, ExitStatus, LaunchError, missing};
@@ -46,13 +46,15 @@ pub(crate) enum Step {
     Watch,
     /// Isolators take the launcher under control, in parallel.
     Isolate,
+    /// The sandbox has everything it is to have; hooks may look at it.
+    Fetched,
     /// The command runs.
     Go,
 }
 
 impl Step {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Sandbox,
         Self::RuntimeDir,
         Self::Prepare,
@@ -61,6 +63,7 @@ impl Step {
         Self::Checkpoint,
         Self::Watch,
         Self::Isolate,
+        Self::Fetched,
         Self::Go,
     ];
 
@@ -75,6 +78,10 @@ impl Step {
             Self::Checkpoint => job.checkpoint().await,
             Self::Watch => job.watch().await,
             Self::Isolate => job.isolate().await,
+            Self::Fetched => {
+                job.fetched().await;
+                Ok(())
+            }
             Self::Go => job.go().await,
         }
     }
@@ -96,6 +103,7 @@ impl Step {
             | Self::Checkpoint
             | Self::Watch
             | Self::Isolate
+            | Self::Fetched
             | Self::Go => Ok(()),
         }
     }
@@ -120,6 +128,10 @@ pub(crate) struct Job {
     pub(crate) exit: Option<ExitStatus>,
     /// What went wrong in cleaning up.
     pub(crate) leftovers: Vec<String>,
+    /// Its turn among the launches. Given back when a module takes too long, so that others need not wait for it.
+    pub(crate) turn: Option<OwnedSemaphorePermit>,
+    /// Isolators that did not come back from a call for this container.
+    missing: Vec<Missing>,
     user: Option<Credentials>,
     output: Option<Output>,
     infos: Vec<(String, ContainerLaunchInfo)>,
@@ -146,6 +158,8 @@ impl Job {
             process: None,
             exit: None,
             leftovers: Vec::new(),
+            turn: None,
+            missing: Vec::new(),
             user: None,
             output: None,
             infos: Vec::new(),
@@ -180,15 +194,57 @@ impl Job {
 
     async fn prepare(&mut self) -> Result<(), LaunchError> {
         let (config, spec) = (Arc::clone(&self.config), Arc::clone(&self.spec));
-        self.infos = blocking(move || isolators::prepare(&config.isolators, &spec)).await?;
+        let mut missing = Vec::new();
+        let calls =
+            isolators::prepare(&config.isolators, &spec, config.module_call_timeout, &mut missing);
+        let infos = self.unhurried(calls).await;
+        self.missing.append(&mut missing);
+        self.infos = infos?;
         Ok(())
+    }
+
+    /// Waits for modules. Other launches need not, once it takes long.
+    async fn unhurried<T>(&mut self, calls: impl Future<Output = T>) -> T {
+        let mut calls = std::pin::pin!(calls);
+        match tokio::time::timeout(self.config.module_watchdog, &mut calls).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                self.turn = None;
+                calls.await
+            }
+        }
     }
 
     async fn plan(&mut self) -> Result<(), LaunchError> {
         let (config, spec) = (Arc::clone(&self.config), Arc::clone(&self.spec));
-        let (infos, user, files) =
-            (std::mem::take(&mut self.infos), self.user.take(), self.files.clone());
-        self.planned = Some(blocking(move || plan(&config, &spec, &infos, user, &files)).await?);
+        let infos = std::mem::take(&mut self.infos);
+        missing::refuse(&spec.config)?;
+        let merged = merge::merge(&infos)?;
+        let mut environment = Variables::default();
+        environment.set(&spec.environment)?;
+        environment.merge(merged.environment.clone());
+        if let Some(users) = &spec.config.command_info.environment {
+            environment.set(users)?;
+        }
+        let mut task_environment = merged.task_environment.clone();
+        let hooks = async {
+            for hook in &config.hooks {
+                let patience = config.module_call_timeout;
+                isolators::prelaunch(
+                    hook,
+                    &spec,
+                    &mut environment,
+                    &mut task_environment,
+                    patience,
+                )
+                .await?;
+            }
+            Ok::<(), LaunchError>(())
+        };
+        self.unhurried(hooks).await?;
+        let environment = environment.finish(task_environment);
+        let plan = plan(&config, &spec, merged, environment, self.user.take(), &self.files)?;
+        self.planned = Some(plan);
         Ok(())
     }
 
@@ -220,28 +276,37 @@ impl Job {
     }
 
     async fn watch(&mut self) -> Result<(), LaunchError> {
-        let (config, spec, limited) =
-            (Arc::clone(&self.config), Arc::clone(&self.spec), self.limited.clone());
-        blocking(move || {
-            isolators::watch(&config.isolators, &spec.container_id, &limited);
-            Ok(())
+        let (config, spec) = (Arc::clone(&self.config), Arc::clone(&self.spec));
+        let limited = self.limited.clone();
+        let (id, patience) = (&spec.container_id, config.module_call_timeout);
+        let calls = isolators::watch(&config.isolators, id, &limited, patience);
+        self.unhurried(calls).await.map_err(|(isolator, source)| LaunchError::Isolator {
+            isolator,
+            call: "watch",
+            source,
         })
-        .await
     }
 
     async fn isolate(&mut self) -> Result<(), LaunchError> {
         let pid = self.waiting.as_ref().ok_or_else(out_of_order)?.id().pid;
-        let mut calls = JoinSet::new();
-        for isolator in self.config.isolators.clone() {
-            let id = self.spec.container_id.clone();
-            calls.spawn_blocking(move || isolators::isolate(&isolator, &id, pid));
-        }
+        let (config, spec) = (Arc::clone(&self.config), Arc::clone(&self.spec));
+        let calls = config.isolators.iter().map(|isolator| {
+            isolators::isolate(isolator, &spec.container_id, pid, config.module_call_timeout)
+        });
         // All are waited for: none may still be at it when they are asked to clean up.
+        let outcomes = self.unhurried(join_all(calls)).await;
         let mut outcome = Ok(());
-        while let Some(done) = calls.join_next().await {
-            outcome = outcome.and(done.map_err(|e| LaunchError::CutOff(e.to_string())).flatten());
+        for (error, missing) in outcomes.into_iter().filter_map(Result::err) {
+            self.missing.extend(missing);
+            outcome = outcome.and(Err(error));
         }
         outcome
+    }
+
+    async fn fetched(&mut self) {
+        let (config, spec) = (Arc::clone(&self.config), Arc::clone(&self.spec));
+        let calls = isolators::post_fetch(&config.hooks, &spec, config.module_call_timeout);
+        self.unhurried(calls).await;
     }
 
     async fn go(&mut self) -> Result<(), LaunchError> {
@@ -290,23 +355,29 @@ impl Job {
     }
 
     async fn clean_up(&mut self) {
+        // An isolator may wait for the kernel as long as a kill may.
+        let patience = self.config.kill_timeout.saturating_add(self.config.module_call_timeout);
         let mut pauses = CLEANUP_PAUSES.iter();
-        loop {
-            let (config, spec) = (Arc::clone(&self.config), Arc::clone(&self.spec));
-            let cleaned =
-                spawn_blocking(move || isolators::clean_up(&config.isolators, &spec.container_id))
-                    .await;
-            let failures = cleaned.unwrap_or_else(|error| vec![error.to_string()]);
-            if failures.is_empty() {
-                return;
+        let mut failures = loop {
+            let id = &self.spec.container_id;
+            let isolators::Uncleaned { failures, missing } =
+                isolators::clean_up(&self.config.isolators, id, patience, &self.missing).await;
+            let again = failures.len() > missing.len();
+            self.missing.extend(missing);
+            if !failures.is_empty() {
+                tracing::warn!(container = %self.spec.container_id, ?failures, "isolators could not clean up");
             }
-            tracing::warn!(container = %self.spec.container_id, ?failures, "isolators could not clean up");
-            let Some(pause) = pauses.next() else {
-                self.leftovers.extend(failures);
-                return;
-            };
-            tokio::time::sleep(*pause).await;
-        }
+            match pauses.next() {
+                Some(pause) if again => tokio::time::sleep(*pause).await,
+                _ => break failures,
+            }
+        };
+        let missing = self.missing.iter();
+        let missing =
+            missing.map(|name| format!("isolator '{name}' has not come back from a call"));
+        failures.retain(|(name, _)| !self.missing.contains(name));
+        let failures = failures.into_iter().map(|(name, why)| format!("isolator '{name}': {why}"));
+        self.leftovers.extend(failures.chain(missing));
     }
 
     async fn remove_runtime_dir(&mut self) {
@@ -358,30 +429,17 @@ fn resolve(name: &str) -> Result<Option<Credentials>, LaunchError> {
     }
 }
 
-/// Puts everything together and asks the hooks.
+/// Puts everything together.
 fn plan(
     config: &Config,
     spec: &ContainerSpec,
-    infos: &[(String, ContainerLaunchInfo)],
+    merged: Merged,
+    environment: Vec<(String, String)>,
     user: Option<Credentials>,
     files: &Files,
 ) -> Result<LaunchSpec, LaunchError> {
-    let command = &spec.config.command_info;
-    missing::refuse(&spec.config)?;
-    let merged = merge::merge(infos)?;
-    let mut environment = Variables::default();
-    environment.set(&spec.environment)?;
-    environment.merge(merged.environment);
-    if let Some(users) = &command.environment {
-        environment.set(users)?;
-    }
-    let mut task_environment = merged.task_environment;
-    for hook in &config.hooks {
-        isolators::prelaunch(hook, spec, &mut environment, &mut task_environment)?;
-    }
-
-    let mut plan = merge::program(command)?;
-    plan.env = environment.finish(task_environment);
+    let mut plan = merge::program(&spec.config.command_info)?;
+    plan.env = environment;
     plan.cwd = Some(spec.config.directory.clone().into());
     plan.namespaces = united(config.namespaces, merged.namespaces);
     plan.mount_proc = plan.namespaces.pid && plan.namespaces.mount;
@@ -410,9 +468,4 @@ fn united(a: Namespaces, b: Namespaces) -> Namespaces {
 
 fn out_of_order() -> LaunchError {
     LaunchError::CutOff("the steps of the launch came in a wrong order".to_owned())
-}
-
-/// A module that does not do a thing is as good as one that has nothing to say.
-pub(crate) fn is_unimplemented(error: &ModuleError) -> bool {
-    error.code == Code::Unimplemented
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mezzo_linux::launch;
 use mezzo_linux::process::ProcessId;
@@ -16,7 +17,7 @@ use crate::container::{Beginning, Container};
 use crate::isolators;
 use crate::launcher::{Launcher, Process, recorded_exit};
 use crate::mezzo::Shared;
-use crate::pipeline::{Job, is_unimplemented};
+use crate::pipeline::Job;
 use crate::runtime_dir::{self, Files};
 use crate::{ContainerSpec, RecoverError, RecoveredContainer, Recovery, Termination};
 
@@ -35,13 +36,10 @@ pub(crate) async fn recover(
 ) -> Result<Recovery, RecoverError> {
     let found = {
         let (config, launcher) = (Arc::clone(&shared.config), Arc::clone(&shared.launcher));
-        let work = move || {
-            let found = look(&config, &*launcher, expected)?;
-            tell_isolators(&config, &found)?;
-            Ok(found)
-        };
+        let work = move || look(&config, &*launcher, expected);
         spawn_blocking(work).await.map_err(|panic| RecoverError::CutOff(panic.to_string()))??
     };
+    tell_isolators(&shared.config, &found).await?;
     let mut recovery = Recovery::default();
     for Found { id, config, process, termination } in found {
         let orphan = config.is_none();
@@ -61,8 +59,11 @@ pub(crate) async fn recover(
         let beginning = match process {
             Some(process) if !orphan => {
                 let _ = container.process.set(process.id());
-                // Must not block, so no thread for it.
-                isolators::watch(&shared.config.isolators, &id, &job.limited);
+                let Config { isolators, module_call_timeout: patience, .. } = &*shared.config;
+                let watched = isolators::watch(isolators, &id, &job.limited, *patience).await;
+                if let Err((isolator, error)) = watched {
+                    job.limited.lost(&isolator, &error);
+                }
                 recovery.running.push(id);
                 Beginning::Running
             }
@@ -126,7 +127,7 @@ fn written_pid(files: &Files) -> Option<ProcessId> {
     }
 }
 
-fn tell_isolators(config: &Config, found: &[Found]) -> Result<(), RecoverError> {
+async fn tell_isolators(config: &Config, found: &[Found]) -> Result<(), RecoverError> {
     let mut request = RecoverRequest::default();
     for Found { id, config, process, .. } in found {
         match (config, process) {
@@ -143,13 +144,14 @@ fn tell_isolators(config: &Config, found: &[Found]) -> Result<(), RecoverError> 
         }
     }
     for named in &config.isolators {
-        match named.isolator.recover(request.clone()) {
-            Ok(_) => {}
-            Err(error) if is_unimplemented(&error) => {}
-            Err(source) => {
-                return Err(RecoverError::Isolator { isolator: named.name.clone(), source });
-            }
-        }
+        let request = request.clone();
+        // Nothing can go on without it, so it may take its time; a watchdog tells when that is long.
+        isolators::ask(named, "recover", Duration::MAX, move |isolator| isolator.recover(request))
+            .await
+            .map_err(|source| RecoverError::Isolator {
+                isolator: named.name().to_owned(),
+                source,
+            })?;
     }
     Ok(())
 }

@@ -6,4 +6,5 @@
 mod limits;
 mod recovery;
 mod steps;
+mod stuck;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures_util::future::join_all;
 use mezzo_linux::procfs::{self, Procfs};
 use mezzo_module_api::v1::{StatusRequest, UsageRequest};
 use mezzo_proto::v1::{ContainerStatus, Resource, ResourceStatistics, value};
@@ -9,20 +10,20 @@ use prost::Message;
 
 use crate::config::Config;
 use crate::container::{Allowance, Container};
+use crate::isolators;
 
 /// The smallest unit of memory and disk in resources.
 const MEGABYTE: f64 = 1_048_576.0;
 
-/// What it uses and may use. An isolator that fails is left out.
-pub(crate) fn statistics(config: &Config, container: &Container) -> ResourceStatistics {
-    let mut merged = ResourceStatistics::default();
-    for named in &config.isolators {
+/// What it uses and may use. An isolator that fails, or takes long, is left out.
+pub(crate) async fn statistics(config: &Config, container: &Container) -> ResourceStatistics {
+    let parts = join_all(config.isolators.iter().map(|named| {
         let request = UsageRequest { container_id: Some((&container.spec.container_id).into()) };
-        if let Ok(response) = named.isolator.usage(request)
-            && let Some(part) = response.statistics
-        {
-            put_over(&mut merged, &part);
-        }
+        isolators::ask(named, "usage", config.module_watchdog, move |i| i.usage(request))
+    }));
+    let mut merged = ResourceStatistics::default();
+    for part in parts.await.into_iter().flatten().flatten().filter_map(|r| r.statistics) {
+        put_over(&mut merged, &part);
     }
     if let Some(allowance) = container.allowance() {
         set_limits(&mut merged, &allowance, config.cpus_are_limited);
@@ -33,15 +34,15 @@ pub(crate) fn statistics(config: &Config, container: &Container) -> ResourceStat
 }
 
 /// How it looks from outside.
-pub(crate) fn status(config: &Config, container: &Container) -> ContainerStatus {
+pub(crate) async fn status(config: &Config, container: &Container) -> ContainerStatus {
     let id = &container.spec.container_id;
+    let parts = join_all(config.isolators.iter().map(|named| {
+        let request = StatusRequest { container_id: Some(id.into()) };
+        isolators::ask(named, "status", config.module_watchdog, move |i| i.status(request))
+    }));
     let mut merged = ContainerStatus::default();
-    for named in &config.isolators {
-        if let Ok(response) = named.isolator.status(StatusRequest { container_id: Some(id.into()) })
-            && let Some(part) = response.status
-        {
-            put_over(&mut merged, &part);
-        }
+    for part in parts.await.into_iter().flatten().flatten().filter_map(|r| r.status) {
+        put_over(&mut merged, &part);
     }
     merged.container_id = Some(id.into());
     merged.executor_pid = container.process.get().and_then(|id| u32::try_from(id.pid).ok());

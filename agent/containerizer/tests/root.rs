@@ -10,9 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mezzo_containerizer::{
-    Containerizer, ExitStatus, LaunchError, MezzoContainerizer, NamedIsolator,
-};
+use mezzo_containerizer::{Containerizer, ExitStatus, LaunchError, MezzoContainerizer};
 use mezzo_linux::cgroup::{self, Cgroup, Hierarchies};
 use mezzo_linux::launch::Namespaces;
 use mezzo_linux::user::{User, is_root};
@@ -56,7 +54,7 @@ impl PidsCgroup {
     fn containerizer(self: &Arc<Self>, scene: &Scene) -> MezzoContainerizer {
         let mut config = scene.config();
         let isolator: Arc<dyn Isolator> = Arc::clone(self) as _;
-        config.isolators.push(NamedIsolator { name: "pids".to_owned(), isolator });
+        config.isolators.push(mezzo_containerizer::isolator("pids", isolator));
         MezzoContainerizer::new(config)
     }
 }

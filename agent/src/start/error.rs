@@ -14,6 +14,9 @@ use crate::store::{self, LockError, WriteError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// It was told to stop before it had started.
+    #[error("stopped before it had started")]
+    Stopped,
     /// A flag says something that cannot be.
     #[error("flag --{flag}: got {value:?}, expected {expected}")]
     Flag {

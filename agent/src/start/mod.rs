@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mezzo_agent_core::{Agent as Core, Command};
-use mezzo_containerizer::Containerizer;
+use mezzo_containerizer::{Containerizer, NamedHook};
 use mezzo_linux::user;
 use mezzo_model::AgentId;
 use mezzo_proto::v1::agent::agent_service_server::AgentServiceServer;
@@ -37,9 +37,10 @@ use crate::detect;
 use crate::effects::Effects;
 use crate::executors::{Executors, Sessions};
 use crate::flags::Flags;
-use crate::hooks::Hooks;
+use crate::hooks::{Hooks, Patience};
 use crate::identity::{self, Facts};
 use crate::link::{Link, MasterLine};
+use crate::modules::Loaded;
 use crate::numbers::{ModuleCalls, Numbers};
 use crate::service::{Facade, Operators};
 use crate::store::{Layout, Lock, Writer};
@@ -67,6 +68,7 @@ pub struct Agent {
     shutdown: Shutdown,
     vital: Vital,
     effects_ended: oneshot::Receiver<()>,
+    loaded: Loaded,
     _lock: Lock,
 }
 
@@ -91,18 +93,20 @@ impl Agent {
         let root = user::is_root();
         let before = {
             let (layout, flags, runtime_dir) = (layout.clone(), flags.clone(), runtime_dir.clone());
-            blocking(move || Before::look(&layout, &flags, &runtime_dir, root)).await??
+            blocking(&shutdown, move || Before::look(&layout, &flags, &runtime_dir, root)).await??
         };
-        let Before { lock, mut found, loaded, machine } = before;
+        let Before { lock, mut found, loaded, resources } = before;
+        let patience = Patience {
+            prompt: flags.module_watchdog.get(),
+            blocking: flags.module_call_timeout.get(),
+        };
 
         let incoming = bind(&flags, &found).await?;
         let port = incoming.local_addr().port();
-        let resources =
-            detect::resources(flags.resources.as_deref(), &flags.default_role, machine)?;
         let info = identity::info(&flags, &resources, port)?;
-        let info = {
-            let hooks = loaded.hooks.clone();
-            blocking(move || identity::decorate(info, &hooks)).await?
+        let info = tokio::select! {
+            info = identity::decorate(info, &loaded.hooks, patience.blocking) => info,
+            () = shutdown.triggered() => return Err(StartError::Stopped),
         };
         tracing::info!("Agent resources: {}", detect::shown(&info.resources));
         resume(&flags, &layout, &mut found, &info)?;
@@ -134,18 +138,16 @@ impl Agent {
         let (agent_id, agent_id_known) = watch::channel(found.recovered.id.clone());
         let line = Arc::new(MasterLine::default());
         let sessions = Arc::new(Sessions::default());
-        let hooks = match loaded.hooks.is_empty() {
-            true => None,
-            false => Some(
-                Hooks::start(loaded.hooks.clone(), info, handle.clone(), &vital)
-                    .map_err(|e| system("start a thread", e))?,
-            ),
-        };
+        let chain: Arc<[NamedHook]> = loaded.hooks.clone().into();
+        let hooks = (!chain.is_empty()).then(|| {
+            Hooks::start(Arc::clone(&chain), info, handle.clone(), tasks.clone(), patience)
+        });
         let containers = Containers {
             containerizer: Arc::clone(&containerizer),
             actor: handle.clone(),
             tasks: tasks.clone(),
-            hooks: loaded.hooks.clone().into(),
+            hooks: chain,
+            patience: patience.blocking,
             numbers: numbers.clone(),
             vital: vital.clone(),
             runtime: tokio::runtime::Handle::current(),
@@ -194,7 +196,7 @@ impl Agent {
             layout,
             agent: agent_id_known,
             flags: effective,
-            modules: loaded.modules,
+            modules: Arc::clone(&loaded.modules),
             metrics: metrics.clone(),
             pace: service::Pace::default(),
         });
@@ -225,6 +227,7 @@ impl Agent {
             shutdown,
             vital,
             effects_ended,
+            loaded,
             _lock: lock,
         })
     }
@@ -257,6 +260,17 @@ impl Agent {
         }
         // What was decided last is written.
         let _ = tokio::time::timeout(STOP, self.effects_ended).await;
+        for call in self.loaded.modules.stuck() {
+            tracing::warn!(
+                module = call.module,
+                function = call.function,
+                "not waited for: it has been called for {:?}",
+                call.lasts
+            );
+        }
+        // They are the last to hold the modules, which may have threads to end, and may hang in that.
+        let loaded = self.loaded;
+        let _ = tokio::time::timeout(STOP, tokio::task::spawn_blocking(move || drop(loaded))).await;
         served.map_err(|error| one_line(&error))?;
         self.vital.failure().map_or(Ok(()), |line| Err(line.to_owned()))
     }

@@ -9,11 +9,13 @@ use mezzo_agent_core::Checkpoint;
 use mezzo_containerizer::{Config, Containerizer, MezzoContainerizer};
 use mezzo_linux::launch;
 use mezzo_linux::procfs::Procfs;
+use mezzo_model::Resources;
 use mezzo_runtime::serve::{self, BindError, TcpIncoming};
+use mezzo_runtime::shutdown::Shutdown;
 
 use super::StartError;
 use super::error::system;
-use crate::detect::Machine;
+use crate::detect::{self, Machine};
 use crate::flags::Flags;
 use crate::identity;
 use crate::modules::{self, Loaded};
@@ -27,7 +29,8 @@ pub(super) struct Before {
     pub(super) lock: Lock,
     pub(super) found: Found,
     pub(super) loaded: Loaded,
-    pub(super) machine: Machine,
+    /// What this agent has, before hooks change it.
+    pub(super) resources: Resources,
 }
 
 impl Before {
@@ -53,8 +56,11 @@ impl Before {
             }
         }
         store::write_boot_id(layout, &boot_id)?;
-        let loaded = modules::load(flags, runtime_dir, root)?;
-        Ok(Self { lock, found, loaded, machine: Machine::look(&flags.work_dir) })
+        let machine = Machine::look(&flags.work_dir);
+        let resources =
+            detect::resources(flags.resources.as_deref(), &flags.default_role, machine)?;
+        let loaded = modules::load(flags, runtime_dir, root, &resources)?;
+        Ok(Self { lock, found, loaded, resources })
     }
 }
 
@@ -187,13 +193,24 @@ pub(super) fn containerizer(
     let mut config = Config::new(runtime_dir, launcher);
     config.isolators.clone_from(&loaded.isolators);
     config.hooks.clone_from(&loaded.hooks);
-    config.cpus_are_limited = flags.cgroups_enable_cfs;
-    config.kill_timeout = flags.cgroups_destroy_timeout.get();
+    config.cpus_are_limited = flags.isolation_flags.cgroups_enable_cfs;
+    if let Some(timeout) = flags.isolation_flags.cgroups_destroy_timeout {
+        config.kill_timeout = timeout.get();
+    }
+    config.module_watchdog = flags.module_watchdog.get();
+    config.module_call_timeout = flags.module_call_timeout.get();
     Ok(Arc::new(MezzoContainerizer::new(config)))
 }
 
+/// Runs what may take long, unless the process is told to stop meanwhile: modules are made here, and one may hang.
 pub(super) async fn blocking<T: Send + 'static>(
+    shutdown: &Shutdown,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StartError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| system("prepare the agent", error))
+    tokio::select! {
+        done = tokio::task::spawn_blocking(work) => {
+            done.map_err(|error| system("prepare the agent", error))
+        }
+        () = shutdown.triggered() => Err(StartError::Stopped),
+    }
 }

@@ -68,6 +68,7 @@ async fn a_launch_does_all_steps_in_order_and_its_end_undoes_them() {
             "watch b",
             "isolate a",
             "isolate b",
+            "post-fetch h",
             "go"
         ]
     );
@@ -81,7 +82,7 @@ async fn a_launch_does_all_steps_in_order_and_its_end_undoes_them() {
         end.await,
         Some(Termination { exit: Some(ExitStatus::Exited(3)), ..Termination::default() })
     );
-    assert_eq!(world.log()[9..], ["cleanup b", "cleanup a"]);
+    assert_eq!(world.log()[10..], ["cleanup b", "cleanup a"]);
     assert_undone(&world);
     assert!(containerizer.containers().is_empty());
     let late = containerizer.wait(&id()).await;
@@ -136,6 +137,14 @@ async fn a_destroy_at_any_step_undoes_what_was_done() {
         }
         assert_undone(&world);
     }
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_after_the_fetch_is_passed_over() {
+    let (world, containerizer) = World::begin();
+    world.at("post-fetch h", Interference::Fail);
+    containerizer.launch(world.spec("c")).await.unwrap();
+    assert_eq!(world.log().last().map(String::as_str), Some("go"));
 }
 
 #[tokio::test]

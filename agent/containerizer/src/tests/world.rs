@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use mezzo_linux::launch::{LaunchError as LauncherError, LaunchSpec, Namespaces};
@@ -16,20 +17,21 @@ use tokio::sync::watch;
 
 use crate::launcher::{Launcher, Process, Waiting};
 use crate::runtime_dir::Files;
-use crate::{
-    Config, ContainerSpec, Containerizer, ExitStatus, MezzoContainerizer, NamedHook, NamedIsolator,
-};
+use crate::{Config, ContainerSpec, Containerizer, ExitStatus, MezzoContainerizer, hook, isolator};
 
 /// What a test does at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interference {
     Fail,
     Destroy,
+    /// Until the test interferes no more; only for the container `stuck`.
+    Hang,
 }
 
 pub(crate) struct World {
     pub(crate) log: Mutex<Vec<String>>,
     pub(crate) interfere: Mutex<Option<(String, Interference)>>,
+    released: Condvar,
     pub(crate) specs: Mutex<Vec<LaunchSpec>>,
     pub(crate) processes: Mutex<Vec<Arc<FakeProcess>>>,
     pub(crate) watches: Mutex<Vec<Completion<WatchResponse>>>,
@@ -37,6 +39,8 @@ pub(crate) struct World {
     pub(crate) info: Mutex<ContainerLaunchInfo>,
     pub(crate) recovered: Mutex<Vec<RecoverRequest>>,
     pub(crate) adoptable: Mutex<Vec<ProcessId>>,
+    /// The watchdog's and that of calls.
+    patience: (Duration, Duration),
     containerizer: OnceLock<MezzoContainerizer>,
     pub(crate) dir: PathBuf,
 }
@@ -58,10 +62,19 @@ impl std::ops::Deref for Scene {
 impl World {
     /// A world with isolators `a` and `b` and a hook `h`.
     pub(crate) fn begin() -> (Scene, MezzoContainerizer) {
+        Self::with_patience(Duration::from_secs(60), Duration::from_secs(60))
+    }
+
+    /// The same, where modules may take this long until others stop waiting, and until they have failed.
+    pub(crate) fn with_patience(
+        watchdog: Duration,
+        timeout: Duration,
+    ) -> (Scene, MezzoContainerizer) {
         let dir = tempfile::tempdir().unwrap();
         let world = Arc::new(Self {
             log: Mutex::default(),
             interfere: Mutex::default(),
+            released: Condvar::new(),
             specs: Mutex::default(),
             processes: Mutex::default(),
             watches: Mutex::default(),
@@ -69,6 +82,7 @@ impl World {
             info: Mutex::default(),
             recovered: Mutex::default(),
             adoptable: Mutex::default(),
+            patience: (watchdog, timeout),
             containerizer: OnceLock::new(),
             dir: dir.path().to_owned(),
         });
@@ -82,14 +96,11 @@ impl World {
         let mut config = Config::new(self.dir.join("run"), "/no/launcher");
         config.namespaces = Namespaces::NONE;
         config.kill_timeout = std::time::Duration::from_millis(50);
-        config.isolators = ["a", "b"]
-            .map(|name| NamedIsolator {
-                name: name.to_owned(),
-                isolator: Arc::new(Fake::new(self, name)),
-            })
-            .into();
-        config.hooks =
-            vec![NamedHook { name: "h".to_owned(), hook: Arc::new(Fake::new(self, "h")) }];
+        (config.module_watchdog, config.module_call_timeout) = self.patience;
+        config.launches_at_once = 1;
+        config.isolators =
+            ["a", "b"].map(|name| isolator(name, Arc::new(Fake::new(self, name)))).into();
+        config.hooks = vec![hook("h", Arc::new(Fake::new(self, "h")))];
         MezzoContainerizer::with_launcher(config, Arc::new(FakeLauncher(Arc::clone(self))))
     }
 
@@ -112,6 +123,12 @@ impl World {
 
     pub(crate) fn at(&self, moment: &str, what: Interference) {
         *self.interfere.lock().unwrap() = Some((moment.to_owned(), what));
+    }
+
+    /// Lets go what hangs.
+    pub(crate) fn release(&self) {
+        *self.interfere.lock().unwrap() = None;
+        self.released.notify_all();
     }
 
     pub(crate) fn log(&self) -> Vec<String> {
@@ -142,6 +159,13 @@ impl World {
                 let id = id.map_or_else(|| ContainerId::new("c"), |id| ContainerId::new(&id.value));
                 // The request is made by the call itself; nobody waits for the outcome here.
                 drop(self.containerizer.get().unwrap().destroy(&id));
+                Ok(())
+            }
+            Some((when, Interference::Hang))
+                if when == moment && id.is_some_and(|id| id.value == "stuck") =>
+            {
+                let interfere = self.interfere.lock().unwrap();
+                drop(self.released.wait_while(interfere, |now| now.is_some()).unwrap());
                 Ok(())
             }
             _ => Ok(()),
@@ -193,12 +217,31 @@ impl Isolator for Fake {
         self.moment("update", request.container_id.as_ref()).map(|()| UpdateResponse::default())
     }
 
+    fn usage(&self, request: UsageRequest) -> Result<UsageResponse, ModuleError> {
+        self.moment("usage", request.container_id.as_ref())?;
+        let statistics = mezzo_proto::v1::ResourceStatistics {
+            // Each isolator knows one thing.
+            processes: (self.name == "a").then_some(1),
+            threads: (self.name == "b").then_some(2),
+            ..Default::default()
+        };
+        Ok(UsageResponse { statistics: Some(statistics) })
+    }
+
     fn cleanup(&self, request: CleanupRequest) -> Result<CleanupResponse, ModuleError> {
         self.moment("cleanup", request.container_id.as_ref()).map(|()| CleanupResponse::default())
     }
 }
 
 impl Hook for Fake {
+    fn agent_post_fetch(
+        &self,
+        request: AgentPostFetchRequest,
+    ) -> Result<AgentPostFetchResponse, ModuleError> {
+        self.moment("post-fetch", request.container_id.as_ref())
+            .map(|()| AgentPostFetchResponse::default())
+    }
+
     fn agent_prelaunch(
         &self,
         request: AgentPrelaunchRequest,
