@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use abi_stable::library::{LibraryError, lib_header_from_path};
+use abi_stable::library::{AbiHeader, LibraryError, lib_header_from_path};
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RResult, RSlice, RStr};
 use mezzo_module_api::v1::CreateModuleRequest;
@@ -15,15 +15,20 @@ use crate::boundary::{
     AbiResult, Completion as AbiCompletion, Completion_TO, HostServices as AbiHost,
     HostServices_TO, LibRoot_Ref, ModuleBox, ModuleDecl,
 };
-use crate::fence::{error_from_abi, fenced, from_abi, quietly, to_abi};
+use crate::fence::{caught, error_from_abi, fenced, from_abi, text, to_abi};
 
 /// How the message of an error begins that was a panic inside the module.
 pub const PANIC_PREFIX: &str = "module panicked: ";
+
+/// How long an answer may be, in bytes; a longer one is an error of its call. (The answers of an allocator with a hundred
+/// thousand agents are a tenth of it.)
+pub const LARGEST_ANSWER: usize = 256 << 20;
 
 /// A library that has been opened. It stays in the process for good: there is no unloading.
 #[derive(Clone, Copy)]
 pub struct Library {
     root: LibRoot_Ref,
+    abi: &'static str,
 }
 
 /// Why a library cannot be opened.
@@ -36,8 +41,13 @@ pub enum OpenError {
     #[error("is no Mezzo module: it does not export `{0}`")]
     NoRoot(String),
     /// It was built with another `abi_stable`.
-    #[error("was built with an incompatible abi_stable: {0}")]
-    Framework(String),
+    #[error("was built with abi_stable {found}, expected {expected}")]
+    Framework {
+        /// The library's.
+        found: String,
+        /// The host's.
+        expected: String,
+    },
     /// It was built for another version of the boundary.
     #[error("was built for module ABI {found}, expected {expected}")]
     Version {
@@ -47,8 +57,14 @@ pub enum OpenError {
         expected: String,
     },
     /// It says the right version, but its types are laid out otherwise.
-    #[error("has another layout of the module ABI: {short}")]
+    #[error(
+        "says that it was built for module ABI {found}, but its types are not those of {expected}: {short}"
+    )]
     Layout {
+        /// The library's version.
+        found: String,
+        /// The host's version.
+        expected: String,
         /// The lines that matter.
         short: String,
         /// Everything there is to know; tens of kilobytes.
@@ -67,9 +83,10 @@ impl Library {
     /// # Errors
     /// When it is no library of ours, or not for this host.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let header = lib_header_from_path(path).map_err(short)?;
-        let root = header.init_root_module::<LibRoot_Ref>().map_err(short)?;
-        Ok(Self { root })
+        let header = lib_header_from_path(path).map_err(|error| short(error, "unknown"))?;
+        let abi = header.version_strings().version.as_str();
+        let root = header.init_root_module::<LibRoot_Ref>().map_err(|error| short(error, abi))?;
+        Ok(Self { root, abi })
     }
 
     /// The version of the boundary in this build.
@@ -77,9 +94,14 @@ impl Library {
         env!("CARGO_PKG_VERSION")
     }
 
+    /// The version of the boundary that the library was built with.
+    pub fn abi(&self) -> &'static str {
+        self.abi
+    }
+
     /// What it offers.
     pub fn modules(&self) -> Vec<Declared> {
-        (self.root.modules())().into_iter().map(|decl| Declared { decl }).collect()
+        (self.root.modules())().into_iter().map(Declared::new).collect()
     }
 }
 
@@ -92,9 +114,24 @@ impl fmt::Debug for Library {
 /// A module that a library offers; not yet made.
 pub struct Declared {
     decl: ModuleDecl,
+    name: String,
+    version: String,
+    author: String,
+    description: String,
 }
 
 impl Declared {
+    fn new(decl: ModuleDecl) -> Self {
+        let own = |from: RStr<'static>| text(from.as_bytes()).into_owned();
+        Self {
+            name: own(decl.name),
+            version: own(decl.version),
+            author: own(decl.author),
+            description: own(decl.description),
+            decl,
+        }
+    }
+
     /// Its kind; `None` for one that this host does not know.
     pub fn kind(&self) -> Option<Kind> {
         Kind::from_number(self.decl.kind)
@@ -107,22 +144,27 @@ impl Declared {
 
     /// The name it is chosen by.
     pub fn name(&self) -> &str {
-        self.decl.name.as_str()
+        &self.name
     }
 
     /// Its own version.
     pub fn version(&self) -> &str {
-        self.decl.version.as_str()
+        &self.version
     }
 
     /// Who wrote it.
     pub fn author(&self) -> &str {
-        self.decl.author.as_str()
+        &self.author
     }
 
     /// What it does.
     pub fn description(&self) -> &str {
-        self.decl.description.as_str()
+        &self.description
+    }
+
+    /// The revision of the messages it was built with. Decides nothing: an unknown field or method is never an error.
+    pub fn api(&self) -> u32 {
+        self.decl.api
     }
 
     /// Makes one. `host` is what it may ask of us.
@@ -187,7 +229,7 @@ impl AbiCompletion for Pending {
     fn complete(&self, result: AbiResult) {
         let Some(done) = self.take() else { return };
         // The host's callback may panic as well; the module's thread is no place for it.
-        quietly(|| match from_abi(result) {
+        let _ = caught(|| match from_abi(result) {
             Err(error) if error.code == Code::Cancelled => done.never(),
             result => done.complete(result),
         });
@@ -197,7 +239,7 @@ impl AbiCompletion for Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if let Some(done) = self.take() {
-            quietly(|| drop(done));
+            let _ = caught(|| drop(done));
         }
     }
 }
@@ -209,11 +251,11 @@ struct HostServices {
 
 impl AbiHost for HostServices {
     fn log(&self, level: u32, message: RStr<'_>) {
-        quietly(|| self.host.log(Level::from_number(level), message.as_str()));
+        let _ = caught(|| self.host.log(Level::from_number(level), text(message.as_bytes())));
     }
 
     fn count(&self, counter: RStr<'_>, delta: u64) {
-        quietly(|| self.host.count(counter.as_str(), delta));
+        let _ = caught(|| self.host.count(&text(counter.as_bytes()), delta));
     }
 
     fn call(&self, service: u32, request: RSlice<'_, u8>) -> AbiResult {
@@ -222,7 +264,7 @@ impl AbiHost for HostServices {
 }
 
 /// What matters of abi_stable's errors, which can be a hundred kilobytes long.
-fn short(error: LibraryError) -> OpenError {
+fn short(error: LibraryError, abi: &str) -> OpenError {
     match error {
         LibraryError::OpenError { err, .. } => OpenError::Loader(err.to_string()),
         LibraryError::GetSymbolError { symbol, .. } => {
@@ -235,11 +277,18 @@ fn short(error: LibraryError) -> OpenError {
             }
         }
         LibraryError::InvalidAbiHeader(header) => {
-            OpenError::Framework(format!("{header:?}").chars().take(300).collect())
+            let (found, expected) = (header, AbiHeader::VALUE);
+            let version = |header: AbiHeader| format!("{}.{}", header.abi_major, header.abi_minor);
+            OpenError::Framework { found: version(found), expected: version(expected) }
         }
         LibraryError::AbiInstability(error) => {
             let full = error.to_string();
-            OpenError::Layout { short: error_lines(&full), full }
+            OpenError::Layout {
+                found: abi.to_owned(),
+                expected: Library::abi_version().to_owned(),
+                short: error_lines(&full),
+                full,
+            }
         }
         other => OpenError::Init(first_lines(&other.to_string())),
     }
@@ -249,7 +298,10 @@ fn short(error: LibraryError) -> OpenError {
 fn error_lines(text: &str) -> String {
     let mut lines = text.lines().map(str::trim).skip_while(|line| !line.starts_with("Error:"));
     let found: Vec<_> = lines.by_ref().take(5).filter(|line| !line.is_empty()).collect();
-    if found.is_empty() { first_lines(text) } else { found.join(" ") }
+    if found.is_empty() {
+        return first_lines(text);
+    }
+    found.join(" ").trim_start_matches("Error:").to_owned()
 }
 
 fn first_lines(text: &str) -> String {

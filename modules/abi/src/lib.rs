@@ -33,7 +33,7 @@ mod fence;
 mod host_side;
 mod module_side;
 
-pub use host_side::{Declared, Library, OpenError, PANIC_PREFIX};
+pub use host_side::{Declared, LARGEST_ANSWER, Library, OpenError, PANIC_PREFIX};
 
 /// What the expansion of [`export_module!`] names; not for anybody else.
 #[doc(hidden)]

@@ -2,6 +2,7 @@
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
+use std::thread;
 
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{RResult, RSlice, RStr};
@@ -13,7 +14,7 @@ use mezzo_module_api::{
 use prost::Message;
 
 use crate::boundary::{CompletionBox, CreateResult, HostBox, Module, Module_TO};
-use crate::fence::{error_to_abi, fenced, from_abi, quietly, to_abi};
+use crate::fence::{caught, error_to_abi, fenced, from_abi, panicked, to_abi};
 
 /// Makes an allocator for the host; called by the macro's expansion.
 pub fn create_allocator<T, F>(
@@ -62,13 +63,11 @@ fn create(
             ModuleError::invalid(format!("the request to make a module cannot be decoded: {error}"))
         })?;
         let host = Host::new(RemoteHost { host }, HostProcess::from(&request));
-        constructor(host, Parameters::new(request.parameters))
+        let instance = constructor(host.clone(), Parameters::new(request.parameters))?;
+        Ok(Fenced { instance: ManuallyDrop::new(instance), host })
     });
     match made {
-        Ok(instance) => RResult::ROk(Module_TO::from_value(
-            Fenced { instance: ManuallyDrop::new(instance) },
-            TD_Opaque,
-        )),
+        Ok(module) => RResult::ROk(Module_TO::from_value(module, TD_Opaque)),
         Err(error) => RResult::RErr(error_to_abi(error)),
     }
 }
@@ -76,6 +75,8 @@ fn create(
 /// The author's module behind the boundary.
 struct Fenced {
     instance: ManuallyDrop<Instance>,
+    /// Told of a panic that no call can return.
+    host: Host,
 }
 
 impl Module for Fenced {
@@ -84,29 +85,41 @@ impl Module for Fenced {
     }
 
     fn start(&self, method: u32, request: RSlice<'_, u8>, done: CompletionBox) {
-        // `never` is told as `Cancelled`: the host then forgets the call. A completion that is dropped, by a panic too, fails.
         let answer = Arc::new(done);
-        let none = Arc::clone(&answer);
-        let done = Completion::with_never(
-            move |result| answer.complete(to_abi(result)),
-            move || {
-                none.complete(to_abi(Err(ModuleError::new(
-                    Code::Cancelled,
-                    "there will be no answer",
-                ))))
-            },
-        );
-        quietly(|| self.instance.start(method, request.as_slice(), done));
+        let (some, none) = (Arc::clone(&answer), Arc::clone(&answer));
+        let starter = thread::current().id();
+        // A completion that is dropped fails, and says so while a panic unwinds. Of a panic in here more is known below.
+        let given = move |result: Result<Vec<u8>, ModuleError>| {
+            if result.is_err() && thread::panicking() {
+                if thread::current().id() != starter {
+                    some.complete(to_abi(Err(panicked("the thread that was to answer"))));
+                }
+                return;
+            }
+            some.complete(to_abi(result));
+        };
+        // `never` is told as `Cancelled`: the host then forgets the call.
+        let never = move || {
+            let error = ModuleError::new(Code::Cancelled, "there will be no answer");
+            none.complete(to_abi(Err(error)));
+        };
+        let done = Completion::with_never(given, never);
+        if let Some(text) = caught(|| self.instance.start(method, request.as_slice(), done)) {
+            answer.complete(to_abi(Err(panicked(&text))));
+        }
     }
 }
 
 impl Drop for Fenced {
     #[allow(unsafe_code, reason = "the one way to put a fence around a field's drop")]
     fn drop(&mut self) {
-        quietly(|| {
+        let panic = caught(|| {
             // SAFETY: dropped here, once, and never touched again: `self` is going away.
             unsafe { ManuallyDrop::drop(&mut self.instance) };
         });
+        if let Some(text) = panic {
+            self.host.error(format!("{}{text} (in its drop)", crate::PANIC_PREFIX));
+        }
     }
 }
 

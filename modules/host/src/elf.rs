@@ -1,6 +1,9 @@
 //! Is this a whole ELF library for this machine? Looked at without loading it: the dynamic loader maps what the headers say and
 //! dies with SIGBUS when the file ends before.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
 /// What is wrong: found, and expected.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mismatch {
@@ -9,23 +12,39 @@ pub(crate) struct Mismatch {
 }
 
 const EXPECTED: &str = "an ELF shared library";
+const PIECE: usize = 64 * 1024;
 const LOAD_SEGMENT: u32 = 1;
 const STRING_TABLE: u32 = 3;
 const LOADED: u64 = 2;
 /// The symbol of a module library, as it stands in its string table.
 const ROOT_SYMBOL: &[u8] = b"_1as_0lib_1header_0root_bmodule_bloader";
 
-/// Checks the content of a file.
-pub(crate) fn check(content: &[u8]) -> Result<(), Mismatch> {
-    match content.get(..4) {
+/// What can be looked at piece by piece.
+pub(crate) trait Content {
+    /// How long it is.
+    fn size(&self) -> u64;
+    /// Fills the piece with what stands at this place; `None` if it ends before.
+    fn read_at(&self, at: u64, piece: &mut [u8]) -> Option<()>;
+}
+
+impl Content for File {
+    fn size(&self) -> u64 {
+        self.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    fn read_at(&self, at: u64, piece: &mut [u8]) -> Option<()> {
+        self.read_exact_at(piece, at).ok()
+    }
+}
+
+/// Checks a file.
+pub(crate) fn check(content: &impl Content) -> Result<(), Mismatch> {
+    let beginning = beginning(content);
+    match beginning.get(..4) {
         Some(b"\x7fELF") => {}
-        _ if content.is_empty() => return wrong("an empty file", EXPECTED),
+        _ if beginning.is_empty() => return wrong("an empty file", EXPECTED),
         Some(b"!<ar") => return wrong("a static archive", EXPECTED),
-        _ if content
-            .iter()
-            .take(512)
-            .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) =>
-        {
+        _ if beginning.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) => {
             return wrong("a text file", EXPECTED);
         }
         _ => return wrong("no ELF file", EXPECTED),
@@ -54,15 +73,15 @@ pub(crate) fn check(content: &[u8]) -> Result<(), Mismatch> {
         None => {
             return wrong(
                 "a truncated ELF file",
-                &format!("at least 64 bytes, it has {}", content.len()),
+                &format!("at least 64 bytes, it has {}", content.size()),
             );
         }
     }
     match extent(&header) {
-        Some(extent) if extent <= content.len() as u64 => {}
+        Some(extent) if extent <= content.size() => {}
         Some(extent) => {
             return wrong(
-                &format!("a truncated ELF library of {} bytes", content.len()),
+                &format!("a truncated ELF library of {} bytes", content.size()),
                 &format!("{extent} bytes"),
             );
         }
@@ -78,8 +97,18 @@ pub(crate) fn check(content: &[u8]) -> Result<(), Mismatch> {
     Ok(())
 }
 
+/// As much of the beginning as tells a text from other files.
+fn beginning(content: &impl Content) -> Vec<u8> {
+    let size = usize::try_from(content.size()).unwrap_or(usize::MAX).min(512);
+    let mut piece = vec![0; size];
+    if content.read_at(0, &mut piece).is_none() {
+        piece.clear();
+    }
+    piece
+}
+
 /// Where the last thing ends that the headers speak of.
-fn extent(header: &Reader<'_>) -> Option<u64> {
+fn extent(header: &Reader<'_, impl Content>) -> Option<u64> {
     let (segments, sections) = (header.word(32)?, header.word(40)?);
     let (segment_size, segment_count) = (u64::from(header.half(54)?), u64::from(header.half(56)?));
     let (section_size, section_count) = (u64::from(header.half(58)?), u64::from(header.half(60)?));
@@ -96,38 +125,55 @@ fn extent(header: &Reader<'_>) -> Option<u64> {
     Some(end)
 }
 
-fn segment(header: &Reader<'_>, at: u64) -> Option<(u32, u64, u64)> {
-    let at = usize::try_from(at).ok()?;
+fn segment(header: &Reader<'_, impl Content>, at: u64) -> Option<(u32, u64, u64)> {
     Some((header.int(at)?, header.word(at.checked_add(8)?)?, header.word(at.checked_add(32)?)?))
 }
 
 /// Whether the names of the dynamic symbols have ours among them. A library without section headers is not told here but
 /// when it is opened.
-fn exports_root(header: &Reader<'_>) -> bool {
+fn exports_root(header: &Reader<'_, impl Content>) -> bool {
     let tables = (|| {
         let (start, size, count) =
             (header.word(40)?, u64::from(header.half(58)?), u64::from(header.half(60)?));
-        let at = |index: u64| usize::try_from(start.checked_add(index.checked_mul(size)?)?).ok();
+        let at = |index: u64| start.checked_add(index.checked_mul(size)?);
         Some((0..count).filter_map(|index| loaded_strings(header, at(index)?)).collect::<Vec<_>>())
     })();
     tables.is_none_or(|tables| {
-        tables.is_empty() || tables.into_iter().any(|table| contains(table, ROOT_SYMBOL))
+        tables.is_empty()
+            || tables.into_iter().any(|(start, end)| holds(header.content, start, end, ROOT_SYMBOL))
     })
 }
 
-/// A section, if it is a string table that is loaded: the one of the dynamic symbols.
-fn loaded_strings<'a>(header: &Reader<'a>, at: usize) -> Option<&'a [u8]> {
+/// Where a section begins and ends, if it is a string table that is loaded: the one of the dynamic symbols.
+fn loaded_strings(header: &Reader<'_, impl Content>, at: u64) -> Option<(u64, u64)> {
     let strings = header.int(at.checked_add(4)?)? == STRING_TABLE;
     let loaded = header.word(at.checked_add(8)?)? & LOADED != 0;
     let (offset, size) = (header.word(at.checked_add(24)?)?, header.word(at.checked_add(32)?)?);
-    let (start, end) =
-        (usize::try_from(offset).ok()?, usize::try_from(offset.checked_add(size)?).ok()?);
-    (strings && loaded).then(|| header.content.get(start..end)).flatten()
+    let end = offset.checked_add(size)?.min(header.content.size());
+    (strings && loaded).then_some((offset, end))
 }
 
 /// Whether one of the strings of a table, which end with zeros, is the wanted one.
-fn contains(table: &[u8], wanted: &[u8]) -> bool {
-    table.split(|byte| *byte == 0).any(|string| string == wanted)
+fn holds(content: &impl Content, start: u64, end: u64, wanted: &[u8]) -> bool {
+    let (mut at, mut string) = (start, Vec::new());
+    while at < end {
+        let size = usize::try_from(end - at).unwrap_or(usize::MAX).min(PIECE);
+        let mut piece = vec![0; size];
+        if content.read_at(at, &mut piece).is_none() {
+            return false;
+        }
+        for byte in piece {
+            match byte {
+                0 if string == wanted => return true,
+                0 => string.clear(),
+                // No longer than it takes to see that it is another one.
+                byte if string.len() <= wanted.len() => string.push(byte),
+                _ => {}
+            }
+        }
+        at += size as u64;
+    }
+    false
 }
 
 fn wrong(found: &str, expected: &str) -> Result<(), Mismatch> {
@@ -154,28 +200,30 @@ fn this_machine() -> Option<u16> {
 }
 
 /// Numbers at places of a file of this machine's byte order.
-struct Reader<'a> {
-    content: &'a [u8],
+struct Reader<'a, C> {
+    content: &'a C,
 }
 
-impl Reader<'_> {
-    fn bytes<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
-        self.content.get(at..at.checked_add(N)?)?.try_into().ok()
+impl<C: Content> Reader<'_, C> {
+    fn bytes<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        self.content.read_at(at, &mut bytes)?;
+        Some(bytes)
     }
 
-    fn byte(&self, at: usize) -> Option<u8> {
-        self.content.get(at).copied()
+    fn byte(&self, at: u64) -> Option<u8> {
+        self.bytes(at).map(|[byte]| byte)
     }
 
-    fn half(&self, at: usize) -> Option<u16> {
+    fn half(&self, at: u64) -> Option<u16> {
         self.bytes(at).map(u16::from_ne_bytes)
     }
 
-    fn int(&self, at: usize) -> Option<u32> {
+    fn int(&self, at: u64) -> Option<u32> {
         self.bytes(at).map(u32::from_ne_bytes)
     }
 
-    fn word(&self, at: usize) -> Option<u64> {
+    fn word(&self, at: u64) -> Option<u64> {
         self.bytes(at).map(u64::from_ne_bytes)
     }
 }
@@ -186,8 +234,20 @@ mod tests {
 
     use super::*;
 
+    impl Content for &[u8] {
+        fn size(&self) -> u64 {
+            self.len() as u64
+        }
+
+        fn read_at(&self, at: u64, piece: &mut [u8]) -> Option<()> {
+            let start = usize::try_from(at).ok()?;
+            piece.copy_from_slice(self.get(start..start.checked_add(piece.len())?)?);
+            Some(())
+        }
+    }
+
     fn found(content: &[u8]) -> String {
-        check(content).unwrap_err().found
+        check(&content).unwrap_err().found
     }
 
     #[test]
@@ -202,7 +262,7 @@ mod tests {
     fn this_very_executable_is_no_module() {
         let content = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         // A position-independent executable is of the same type as a library.
-        let _ = check(&content);
+        let _ = check(&content.as_slice());
         let mut other = content.clone();
         other[18] = 8;
         other[19] = 0;
@@ -218,7 +278,7 @@ mod tests {
     fn no_prefix_of_an_elf_file_panics() {
         let content = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         for end in 0..content.len().min(1000) {
-            assert!(check(&content[..end]).is_err());
+            assert!(check(&&content[..end]).is_err());
         }
     }
 }

@@ -75,6 +75,16 @@ pub enum LoadError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Somebody else could replace what root runs.
+    #[error("module library `{}` is reached through `{}`, which has mode {mode:04o}, expected a directory that its owner only can write (or a sticky one) when running as root", .file.display(), .dir.display())]
+    OpenDirectory {
+        /// Which one.
+        file: PathBuf,
+        /// The directory.
+        dir: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// Not a library for this machine, or not all of it.
     #[error("module library `{}` is {found}, expected {expected}", .file.display())]
     Foreign {
@@ -97,7 +107,7 @@ pub enum LoadError {
         source: io::Error,
     },
     /// The child process that tried it came to harm.
-    #[error("module library `{}` was refused by the probe: {source}", .file.display())]
+    #[error("module library `{}` {source}", .file.display())]
     Probe {
         /// Which one.
         file: PathBuf,
@@ -122,8 +132,16 @@ pub enum LoadError {
         /// What it has.
         has: String,
     },
+    /// The library has two modules of one name.
+    #[error("module library `{}` declares `{module}` twice, expected names that differ", .file.display())]
+    DeclaredTwice {
+        /// Which library.
+        file: PathBuf,
+        /// The name.
+        module: String,
+    },
     /// The module is of a kind that this build does not know.
-    #[error("module `{module}` of `{}` is of kind number {kind}, which this version does not know", .file.display())]
+    #[error("module `{module}` of `{}` is of kind number {kind}, expected a kind that this version knows: allocator, isolator or hook", .file.display())]
     UnknownKind {
         /// Which library.
         file: PathBuf,
@@ -182,11 +200,11 @@ pub enum LoadError {
     },
 }
 
-/// What the child process found.
+/// What the child process found, to be read after "module library X".
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The probe cannot be started.
-    #[error("`{}` cannot be run: {source}", .probe.display())]
+    #[error("cannot be tried: `{}` cannot be run: {source}", .probe.display())]
     Spawn {
         /// The program.
         probe: PathBuf,
@@ -197,18 +215,18 @@ pub enum ProbeError {
     #[error("{0}")]
     Refused(String),
     /// The library killed it.
-    #[error("the probe process was killed by signal {signal} while it loaded the library")]
+    #[error("killed the process that tried it, by signal {signal}")]
     Killed {
         /// By which signal.
         signal: i32,
     },
     /// The library did not let it go.
-    #[error("loading the library took longer than {seconds} s")]
+    #[error("did not load within {seconds} s in the process that tried it")]
     Stuck {
         /// How long it was waited for.
         seconds: u64,
     },
     /// Its answer makes no sense.
-    #[error("the probe answered `{0}`")]
+    #[error("cannot be tried: the probe answered `{0}`, expected a description in JSON")]
     Garbled(String),
 }

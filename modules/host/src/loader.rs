@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mezzo_module_abi::{Declared, Library as OpenLibrary};
@@ -11,8 +12,9 @@ use mezzo_module_api::{
 };
 
 use crate::file::{self, Staged};
-use crate::metered::{Meter, Metered, Services};
-use crate::{Library, LoadError, Options, builtin, probe, search};
+use crate::metered::{CONSTRUCTOR, Meter, Metered, Services};
+use crate::watchdog::{StuckCall, Watchdog};
+use crate::{Library, LoadError, Options, builtin, known, probe, search};
 
 /// An isolator and the name it was chosen by.
 #[derive(Clone)]
@@ -39,6 +41,7 @@ pub struct NamedHook {
 pub struct Modules {
     options: Options,
     state: Mutex<State>,
+    watchdog: Watchdog,
 }
 
 #[derive(Default)]
@@ -46,7 +49,7 @@ struct State {
     /// By the hash of their content: one file is loaded once, whatever it is called.
     libraries: HashMap<String, OpenLibrary>,
     /// By name.
-    available: BTreeMap<String, Available>,
+    available: BTreeMap<String, Arc<Available>>,
     chosen: Vec<Chosen>,
     /// That there is no probe is told once.
     probe_missed: bool,
@@ -57,6 +60,8 @@ struct Available {
     declared: Declared,
     kind: Kind,
     from: Staged,
+    /// The version of the boundary its library was built with.
+    abi: &'static str,
     parameters: Vec<Parameter>,
 }
 
@@ -74,9 +79,10 @@ impl Modules {
     pub fn load(options: Options) -> Result<Self, LoadError> {
         let mut state = State::default();
         for library in options.manifests.iter().flat_map(|manifest| &manifest.libraries) {
-            state.add(library, &options)?;
+            state.add(library, Vec::new(), &options)?;
         }
-        Ok(Self { options, state: Mutex::new(state) })
+        let watchdog = Watchdog::new(options.watchdog);
+        Ok(Self { options, state: Mutex::new(state), watchdog })
     }
 
     /// Makes the allocator of `--allocator`.
@@ -122,39 +128,26 @@ impl Modules {
         all
     }
 
+    /// The calls that have been inside a module for longer than [`Options::watchdog`] and are still there. Nobody can end
+    /// them: who shuts down does not wait for the threads they are on.
+    pub fn stuck(&self) -> Vec<StuckCall> {
+        self.watchdog.stuck()
+    }
+
+    /// Removes the copies of libraries that earlier versions or other flags have left in the runtime directory. To be called
+    /// when everything has been chosen.
+    pub fn sweep(&self) {
+        file::sweep(&copies(&self.options));
+    }
+
     fn choose(
         &self,
         name: &str,
         wanted: Kind,
     ) -> Result<Remote<impl Transport + use<>>, LoadError> {
-        let mut state = self.state();
-        if !state.available.contains_key(name)
-            && let Some(library) = builtin::library_of(name)
-        {
-            let module = crate::Module { name: name.to_owned(), parameters: Vec::new() };
-            let library =
-                Library { file: None, name: Some(library.to_owned()), modules: vec![module] };
-            let defaults = self.options.parameters.of(name);
-            state.add(&library, &self.options)?;
-            if let Some(available) = state.available.get_mut(name) {
-                available.parameters = defaults;
-            }
-        }
-        let Some(available) = state.available.get(name) else {
-            return Err(LoadError::Unknown {
-                kind: wanted,
-                module: name.to_owned(),
-                known: state.known(wanted),
-            });
-        };
-        if available.kind != wanted {
-            return Err(LoadError::WrongKind {
-                module: name.to_owned(),
-                found: available.kind,
-                wanted,
-            });
-        }
-        let meter = Meter::new(name, wanted);
+        let available = self.available(name, wanted)?;
+        let meter = Meter::new(name, wanted, self.options.watchdog);
+        self.watchdog.watch(&meter);
         let request = CreateModuleRequest {
             parameters: available.parameters.clone(),
             host: Some(self.options.host.clone()),
@@ -164,15 +157,43 @@ impl Modules {
             resources: self.options.resources.clone(),
         };
         let host = Host::new(Services { meter: Arc::clone(&meter) }, HostProcess::from(&request));
-        let file = available.from.original.clone();
-        let transport = available
-            .declared
-            .create(host, &request)
-            .map_err(|source| LoadError::Create { file, module: name.to_owned(), source })?;
+        let inside = meter.enter(CONSTRUCTOR);
+        let made = available.declared.create(host, &request);
+        drop(inside);
+        let transport = made.map_err(|source| LoadError::Create {
+            file: available.from.original.clone(),
+            module: name.to_owned(),
+            source,
+        })?;
         let status = available.status();
         tracing::info!(module = name, kind = %wanted, version = status.version(), file = status.file(), "module loaded");
-        state.chosen.push(Chosen { status, meter: Arc::clone(&meter) });
+        self.state().chosen.push(Chosen { status, meter: Arc::clone(&meter) });
         Ok(Remote::new(Metered::new(transport, meter)))
+    }
+
+    /// The module of this name and kind; loads the library of a built-in one.
+    fn available(&self, name: &str, wanted: Kind) -> Result<Arc<Available>, LoadError> {
+        let mut state = self.state();
+        if !state.available.contains_key(name)
+            && let Some(library) = builtin::library_of(name)
+        {
+            let module = crate::Module { name: name.to_owned(), parameters: Vec::new() };
+            let library =
+                Library { file: None, name: Some(library.to_owned()), modules: vec![module] };
+            let defaults = self.options.parameters.of(name);
+            state.add(&library, defaults, &self.options)?;
+        }
+        match state.available.get(name) {
+            None => Err(LoadError::Unknown {
+                kind: wanted,
+                module: name.to_owned(),
+                known: state.known(wanted),
+            }),
+            Some(available) if available.kind != wanted => {
+                Err(LoadError::WrongKind { module: name.to_owned(), found: available.kind, wanted })
+            }
+            Some(available) => Ok(Arc::clone(available)),
+        }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -181,22 +202,19 @@ impl Modules {
 }
 
 impl State {
-    /// Loads a library of a manifest and adds what the manifest names of it.
-    fn add(&mut self, library: &Library, options: &Options) -> Result<(), LoadError> {
+    /// Loads a library of a manifest and adds what the manifest names of it. The parameters of the manifest come after
+    /// `defaults`.
+    fn add(
+        &mut self,
+        library: &Library,
+        defaults: Vec<Parameter>,
+        options: &Options,
+    ) -> Result<(), LoadError> {
         let path = search::find(library, &options.search)?;
-        let staged = file::stage(&path, &options.runtime_dir.join("modules"))?;
+        let staged = file::stage(&path, &copies(options))?;
         let open = self.open(&staged, options)?;
         for module in &library.modules {
-            let mut declared = open.modules();
-            let Some(index) = declared.iter().position(|declared| declared.name() == module.name)
-            else {
-                return Err(LoadError::NoSuchModule {
-                    file: path,
-                    module: module.name.clone(),
-                    has: listed(&declared),
-                });
-            };
-            let declared = declared.swap_remove(index);
+            let declared = the_only(open.modules(), &module.name, &path)?;
             let Some(kind) = declared.kind() else {
                 let kind = declared.kind_number();
                 return Err(LoadError::UnknownKind {
@@ -213,11 +231,15 @@ impl State {
                 key: entry.key.clone(),
                 value: entry.value.clone(),
             };
-            let parameters = module.parameters.iter().map(entry).collect();
-            self.available.insert(
-                module.name.clone(),
-                Available { declared, kind, from: staged.clone(), parameters },
-            );
+            let parameters = defaults.iter().cloned().chain(module.parameters.iter().map(entry));
+            let available = Available {
+                declared,
+                kind,
+                from: staged.clone(),
+                abi: open.abi(),
+                parameters: parameters.collect(),
+            };
+            self.available.insert(module.name.clone(), Arc::new(available));
         }
         Ok(())
     }
@@ -229,7 +251,7 @@ impl State {
         }
         match options.probe.clone().or_else(probe::find) {
             Some(probe) => {
-                probe::run(&probe, &staged.copy)
+                known::try_out(&probe, &staged.copy)
                     .map_err(|source| LoadError::Probe { file: staged.original.clone(), source })?;
             }
             None if self.probe_missed => {}
@@ -275,6 +297,7 @@ impl Available {
             file: Some(self.from.original.display().to_string()),
             sha256: Some(self.from.sha256.clone()),
             parameters: self.parameters.clone(),
+            abi: Some(self.abi.to_owned()),
             ..ModuleStatus::default()
         }
     }
@@ -290,6 +313,23 @@ fn names(list: &str, kind: Kind) -> Result<Vec<&str>, LoadError> {
         names.push(name);
     }
     Ok(names)
+}
+
+/// The one module of this name.
+fn the_only(declared: Vec<Declared>, name: &str, file: &Path) -> Result<Declared, LoadError> {
+    let has = listed(&declared);
+    let mut named = declared.into_iter().filter(|declared| declared.name() == name);
+    let (file, module) = (file.to_owned(), name.to_owned());
+    match (named.next(), named.next()) {
+        (None, _) => Err(LoadError::NoSuchModule { file, module, has }),
+        (Some(declared), None) => Ok(declared),
+        (Some(_), Some(_)) => Err(LoadError::DeclaredTwice { file, module }),
+    }
+}
+
+/// Where the copies of the libraries are.
+fn copies(options: &Options) -> PathBuf {
+    options.runtime_dir.join("modules")
 }
 
 fn listed(declared: &[Declared]) -> String {

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use mezzo_module_api::Parameter;
 use mezzo_module_api::types::Resource;
 
 use crate::{Manifest, search_path};
+
+/// Longer than a call of a module should ever take, on a busy machine too.
+const WATCHDOG: Duration = Duration::from_secs(10);
 
 /// How modules are to be loaded.
 #[derive(Clone, Debug)]
@@ -27,6 +31,9 @@ pub struct Options {
     pub host_version: String,
     /// Parameters that come from the process's own flags.
     pub parameters: ParameterDefaults,
+    /// How long a call may be inside a module until it is told of; zero = for ever. (The call goes on; see
+    /// [`Modules::stuck`](crate::Modules::stuck).)
+    pub watchdog: Duration,
     /// The probe; `None` = look for `mezzo-module-probe` beside the executable.
     pub probe: Option<PathBuf>,
 }
@@ -43,6 +50,7 @@ impl Options {
             host: host.to_owned(),
             host_version: host_version.to_owned(),
             parameters: ParameterDefaults::default(),
+            watchdog: WATCHDOG,
             probe: None,
         }
     }

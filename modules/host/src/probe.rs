@@ -1,10 +1,13 @@
 //! The child process that opens a library before we do, and both ends of what it says.
 
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
+use mezzo_module_abi::Library;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -16,12 +19,17 @@ use crate::{LoadError, ProbeError, file};
 /// How long a library may take to load.
 const PATIENCE_SECONDS: u64 = 10;
 const PROBE: &str = "mezzo-module-probe";
+/// What the probe says is shorter; what a library prints beside it need not be.
+const LONGEST_ANSWER: usize = 1 << 20;
 
 /// What a library offers, as a child process saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspected {
     /// The version of the module ABI it was built for.
     pub abi: String,
+    /// Of its content; empty when it was not looked at.
+    #[serde(default)]
+    pub sha256: String,
     /// In the library's order.
     pub modules: Vec<InspectedModule>,
 }
@@ -39,81 +47,137 @@ pub struct InspectedModule {
     pub author: String,
     /// What it does.
     pub description: String,
+    /// The revision of the messages it was built with.
+    #[serde(default)]
+    pub api: u32,
 }
 
-/// What the library at `file` offers, without loading it into this process. A copy is made in `runtime_dir`.
+/// What the library at `file` offers, without loading it into this process; `None` instead of a probe = the one beside this
+/// executable.
 ///
 /// # Errors
-/// As for loading it.
-pub fn inspect(file: &Path, runtime_dir: &Path) -> Result<Inspected, LoadError> {
-    let staged = file::stage(file, &runtime_dir.join("modules"))?;
-    let probe = find().unwrap_or_else(|| PathBuf::from(PROBE));
-    run(&probe, &staged.copy).map_err(|source| LoadError::Probe { file: file.to_owned(), source })
+/// When there is no probe, or the library would not be loaded: the text names the file then.
+pub fn inspect(file: &Path, probe: Option<&Path>) -> Result<Inspected, ProbeError> {
+    let found = probe.map(Path::to_owned).or_else(find);
+    let mut command = Command::new(found.as_deref().unwrap_or(Path::new(PROBE)));
+    run(command.arg("--inspect").arg(file))
 }
 
-/// The probe beside the running executable; for a test executable also one folder up, where cargo puts binaries.
+/// The probe beside the running executable, or where an installation has it; for a test executable also one folder up, where
+/// cargo puts binaries.
 pub(crate) fn find() -> Option<PathBuf> {
     let dir = executable_dir()?;
-    [dir.join(PROBE), dir.join("..").join(PROBE)].into_iter().find(|path| path.is_file())
+    let places =
+        [dir.join(PROBE), dir.join("..").join(PROBE), dir.join("../lib/mezzo").join(PROBE)];
+    places.into_iter().find(|path| path.is_file())
 }
 
-/// Runs the probe over a library.
-pub(crate) fn run(probe: &Path, library: &Path) -> Result<Inspected, ProbeError> {
-    let mut child = Command::new(probe)
-        .arg(library)
+/// Runs the probe over a copy of a library.
+pub(crate) fn try_out(probe: &Path, copy: &Path) -> Result<Inspected, ProbeError> {
+    run(Command::new(probe).arg(copy))
+}
+
+fn run(command: &mut Command) -> Result<Inspected, ProbeError> {
+    let probe = PathBuf::from(command.get_program());
+    let failed = |source| ProbeError::Spawn { probe: probe.clone(), source };
+    let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|source| ProbeError::Spawn { probe: probe.to_owned(), source })?;
-    let status = wait(&mut child)?;
-    let stdout = read_all(child.stdout.take());
+        .map_err(failed)?;
+    let ended = listen(&mut child).map_err(failed);
+    if !matches!(ended, Ok(Some(_))) {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let Some((status, stdout, stderr)) = ended? else {
+        return Err(ProbeError::Stuck { seconds: PATIENCE_SECONDS });
+    };
+    let last = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        text.lines().next_back().unwrap_or_default().to_owned()
+    };
     if status.success() {
-        let answer = stdout.lines().next_back().unwrap_or_default();
-        return serde_json::from_str(answer)
+        let answer = last(&stdout);
+        return serde_json::from_str(&answer)
             .map_err(|_| ProbeError::Garbled(answer.chars().take(200).collect()));
     }
     match status.signal() {
         Some(signal) => Err(ProbeError::Killed { signal }),
-        None => {
-            let stderr = read_all(child.stderr.take());
-            Err(ProbeError::Refused(
-                stderr.lines().next_back().unwrap_or("no reason given").to_owned(),
-            ))
+        None if stderr.is_empty() => {
+            Err(ProbeError::Refused("was refused without a reason".to_owned()))
         }
+        None => Err(ProbeError::Refused(last(&stderr))),
     }
 }
 
-fn wait(child: &mut Child) -> Result<ExitStatus, ProbeError> {
-    let failed = |source| ProbeError::Spawn { probe: PathBuf::from(PROBE), source };
+/// How a process ended, and what it wrote to its outputs.
+type Ended = (ExitStatus, Vec<u8>, Vec<u8>);
+
+/// Waits for the end of the child, reading what it writes meanwhile, for it could not end while nobody reads; `None` if that
+/// takes too long.
+fn listen(child: &mut Child) -> io::Result<Option<Ended>> {
     // Readable when the process has ended.
-    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())
-        .map_err(|error| failed(error.into()))?;
-    let patience = Timespec { tv_sec: PATIENCE_SECONDS.cast_signed(), tv_nsec: 0 };
+    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(io::Error::other("it has no outputs"));
+    };
+    for pipe in [out.as_fd(), err.as_fd()] {
+        rustix::io::ioctl_fionbio(pipe, true)?;
+    }
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let (mut out_ends, mut err_ends) = (false, false);
+    let deadline = Instant::now() + Duration::from_secs(PATIENCE_SECONDS);
     loop {
-        match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience)) {
-            Ok(0) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(ProbeError::Stuck { seconds: PATIENCE_SECONDS });
-            }
-            Ok(_) => return child.wait().map_err(failed),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(failed(error.into())),
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left =
+            Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        let mut waiting = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        if !out_ends {
+            waiting.push(PollFd::new(&out, PollFlags::IN));
+        }
+        if !err_ends {
+            waiting.push(PollFd::new(&err, PollFlags::IN));
+        }
+        match poll(&mut waiting, Some(&left)) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let has_ended = waiting.first().is_some_and(|pidfd| !pidfd.revents().is_empty());
+        drop(waiting);
+        out_ends = read_what_is_there(&mut out, &mut stdout);
+        err_ends = read_what_is_there(&mut err, &mut stderr);
+        if has_ended {
+            return Ok(Some((child.wait()?, stdout, stderr)));
         }
     }
 }
 
-fn read_all(pipe: Option<impl Read>) -> String {
-    let mut text = Vec::new();
-    if let Some(pipe) = pipe {
-        let _ = pipe.take(1 << 20).read_to_end(&mut text);
+/// Whether that was all. Keeps the end of it.
+fn read_what_is_there(pipe: &mut impl Read, text: &mut Vec<u8>) -> bool {
+    let mut piece = [0; 4096];
+    loop {
+        match pipe.read(&mut piece) {
+            Ok(0) => return true,
+            Ok(read) => {
+                text.extend(piece.iter().take(read));
+                let longer = text.len().saturating_sub(2 * LONGEST_ANSWER);
+                if longer > 0 {
+                    text.drain(..text.len() - LONGEST_ANSWER);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+        }
     }
-    String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The whole of the program `mezzo-module-probe`: opens the library named by the one argument, writes what it offers as a
-/// line of JSON. Returns the exit code.
+/// The whole of the program `mezzo-module-probe`: opens the library named by the last argument, writes what it offers as a
+/// line of JSON. After `--inspect` it looks at the file first, as a host does before it copies it. Returns the exit code: 0,
+/// or 1 with the reason on `err`, or 2 for wrong arguments.
 ///
 /// # Errors
 /// When the answer cannot be written.
@@ -122,29 +186,57 @@ pub fn probe_main(
     out: &mut impl io::Write,
     err: &mut impl io::Write,
 ) -> io::Result<u8> {
-    let [library] = arguments else {
-        writeln!(err, "usage: {PROBE} FILE.so")?;
-        return Ok(2);
+    let (library, whole) = match arguments {
+        [flag, library] if flag == "--inspect" => (Path::new(library), true),
+        [library] if !library.starts_with("--") => (Path::new(library), false),
+        _ => {
+            writeln!(err, "usage: {PROBE} [--inspect] FILE.so")?;
+            return Ok(2);
+        }
     };
     // A library that crashes is expected here; nobody wants its core.
     let _ = rustix::process::setrlimit(
         rustix::process::Resource::Core,
         rustix::process::Rlimit { current: Some(0), maximum: Some(0) },
     );
-    match mezzo_module_abi::Library::open(Path::new(library)) {
-        Ok(library) => {
-            let answer = Inspected {
-                abi: mezzo_module_abi::Library::abi_version().to_owned(),
-                modules: library.modules().iter().map(described).collect(),
-            };
-            writeln!(out, "{}", serde_json::to_string(&answer).map_err(io::Error::other)?)?;
+    let found = if whole {
+        look(library).map_err(|error| in_one_line(&error))
+    } else {
+        open(library).map_err(|error| error.to_string())
+    };
+    match found {
+        Ok(found) => {
+            writeln!(out, "{}", serde_json::to_string(&found).map_err(io::Error::other)?)?;
             Ok(0)
         }
-        Err(error) => {
-            writeln!(err, "{}", error.to_string().replace('\n', " "))?;
+        Err(reason) => {
+            writeln!(err, "{}", reason.replace('\n', " "))?;
             Ok(1)
         }
     }
+}
+
+/// What the library offers, if the file may be opened.
+fn look(library: &Path) -> Result<Inspected, LoadError> {
+    let path = if library.components().count() > 1 {
+        library.to_owned()
+    } else {
+        // A bare name is a file here, not one for the dynamic loader to search for.
+        Path::new(".").join(library)
+    };
+    let (_, sha256) = file::examine(&path)?;
+    let found =
+        open(&path).map_err(|source| LoadError::Open { file: library.to_owned(), source })?;
+    Ok(Inspected { sha256, ..found })
+}
+
+fn open(library: &Path) -> Result<Inspected, mezzo_module_abi::OpenError> {
+    let library = Library::open(library)?;
+    Ok(Inspected {
+        abi: library.abi().to_owned(),
+        sha256: String::new(),
+        modules: library.modules().iter().map(described).collect(),
+    })
 }
 
 fn described(module: &mezzo_module_abi::Declared) -> InspectedModule {
@@ -156,5 +248,20 @@ fn described(module: &mezzo_module_abi::Declared) -> InspectedModule {
         version: module.version().to_owned(),
         author: module.author().to_owned(),
         description: module.description().to_owned(),
+        api: module.api(),
     }
+}
+
+/// An error and what caused it, each once.
+fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        cause = inner.source();
+    }
+    line
 }

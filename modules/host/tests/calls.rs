@@ -119,11 +119,16 @@ fn an_answer_comes_later_from_the_modules_own_thread() {
 #[test]
 fn a_lost_answer_is_an_error_however_it_was_lost() {
     let (_place, modules, isolator) = isolator("fixture/rude");
-    for how in ["lose", "panic", "panic later"] {
+    for (how, code, message) in [
+        ("lose", Code::Aborted, "the module dropped the call without an answer"),
+        ("panic", Code::Internal, "module panicked: cannot watch"),
+        ("panic later", Code::Internal, "module panicked: the thread that was to answer"),
+    ] {
         let error = watch(isolator.as_ref(), how).recv_timeout(PATIENCE).unwrap().unwrap_err();
-        assert_eq!(error.code, Code::Aborted, "{how}: {error}");
+        assert_eq!((error.code, error.message.as_str()), (code, message), "{how}");
     }
-    assert_eq!(method(&modules, "watch").errors(), 3);
+    let watch = method(&modules, "watch");
+    assert_eq!((watch.errors(), watch.panics()), (3, 2));
 }
 
 #[test]

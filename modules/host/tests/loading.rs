@@ -223,27 +223,26 @@ fn a_library_that_damages_its_process_damages_the_probe_only() {
 fn a_probe_that_is_killed_or_talks_nonsense_is_an_error() {
     let place = Place::new();
     let load_with = |script: &str| {
-        let probe = place.write("probe.sh", script.as_bytes());
-        fs::set_permissions(&probe, fs::Permissions::from_mode(0o755)).unwrap();
+        let probe = place.script("probe.sh", script);
         let mut options = place.options(vec![place.manifest(&[(FIXTURE, &["fixture/rude"])])]);
         options.probe = Some(probe);
         full_message(&Modules::load(options).unwrap_err())
     };
     assert!(
         load_with("#!/bin/sh\nkill -BUS $$\n")
-            .contains("killed by signal 7 while it loaded the library")
+            .contains("so` killed the process that tried it, by signal 7")
     );
     assert!(load_with("#!/bin/sh\necho hello\n").contains("the probe answered `hello`"));
     assert!(
         load_with("#!/bin/sh\necho 'has another layout' >&2; exit 1\n")
-            .contains("refused by the probe: has another layout")
+            .contains("so` has another layout")
     );
 }
 
 #[test]
 fn a_library_can_be_inspected_without_loading_it() {
     let place = Place::new();
-    let found = inspect(&place.library(FIXTURE), place.dir()).unwrap();
+    let found = inspect(&place.library(FIXTURE), Some(&place.probe())).unwrap();
     assert_eq!(found.abi, "1.0.0");
     let modules: Vec<_> =
         found.modules.iter().map(|module| (module.name.as_str(), module.kind.as_str())).collect();

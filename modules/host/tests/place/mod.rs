@@ -43,8 +43,28 @@ impl Place {
     pub fn options(&self, manifests: Vec<Manifest>) -> Options {
         let mut options = Options::new("test", "0", self.dir.path());
         options.manifests = manifests;
-        options.probe = Some(PathBuf::from(env!("CARGO_BIN_EXE_mezzo-module-probe")));
+        options.probe = Some(self.probe());
         options
+    }
+
+    pub fn probe(&self) -> PathBuf {
+        PathBuf::from(env!("CARGO_BIN_EXE_mezzo-module-probe"))
+    }
+
+    /// A probe that finds nothing wrong with anything.
+    pub fn says_yes(&self) -> PathBuf {
+        self.script(
+            "says-yes.sh",
+            r#"#!/bin/sh
+echo '{"abi":"1.0.0","modules":[]}'
+"#,
+        )
+    }
+
+    pub fn script(&self, name: &str, text: &str) -> PathBuf {
+        let script = self.write(name, text.as_bytes());
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        script
     }
 
     pub fn manifest(&self, libraries: &[(&str, &[&str])]) -> Manifest {
