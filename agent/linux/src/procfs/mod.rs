@@ -4,6 +4,7 @@
 //! an error means that something is really wrong.
 
 mod host;
+mod smaps;
 mod sockets;
 mod stat;
 mod status;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use host::{DiskSpace, disk_space, online_cpus};
 pub use host::{MemoryInfo, page_size};
+pub use smaps::Mapping;
 pub use stat::{ProcessState, Stat};
 pub use status::Status;
 
@@ -53,6 +55,15 @@ impl Procfs {
     pub fn status(&self, pid: i32) -> Result<Option<Status>> {
         let path = self.of(pid, "status");
         file::read_if_exists(&path)?.map(|text| Status::parse(&path, &text)).transpose()
+    }
+
+    /// The mappings of `/proc/<pid>/smaps`; empty for a kernel thread or a zombie, `None` when there is no such process. The
+    /// kernel walks the process's page tables for it: slow for large processes.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; needs the right to trace the process.
+    pub fn smaps(&self, pid: i32) -> Result<Option<Vec<Mapping>>> {
+        Mapping::read(&self.of(pid, "smaps"))
     }
 
     /// `/proc/<pid>/cmdline` by argument; empty for a kernel thread or a zombie, `None` when there is no such process.

@@ -33,6 +33,8 @@ pub struct Stat {
     pub threads: u64,
     /// When it started, in clock ticks since boot: together with the pid this names a process for good.
     pub start_time: u64,
+    /// Virtual memory in bytes.
+    pub virtual_bytes: u64,
     /// Resident memory in bytes.
     pub rss_bytes: u64,
 }
@@ -94,6 +96,7 @@ impl Stat {
             children_system_time: ticks(17)?,
             threads: field(20)?.parse().ok()?,
             start_time: field(22)?.parse().ok()?,
+            virtual_bytes: count(23)?,
             rss_bytes: count(24)?.saturating_mul(page_size()),
         })
     }
@@ -137,7 +140,7 @@ mod tests {
         let children = (stat.children_user_time.as_millis(), stat.children_system_time.as_millis());
         assert_eq!(children, (7000, 300));
         assert_eq!((stat.threads, stat.start_time), (3, 98765));
-        assert_eq!(stat.rss_bytes, 25 * page_size());
+        assert_eq!((stat.virtual_bytes, stat.rss_bytes), (10_000_000, 25 * page_size()));
     }
 
     #[test]
