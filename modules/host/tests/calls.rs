@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mezzo_module_api::v1::{
-    AgentPostFetchRequest, AgentPrelaunchRequest, AllocateRequest, CleanupRequest, MethodStatus,
-    ObserveRequest, PrepareRequest, StatusRequest, UpdateRequest, UsageRequest, WatchRequest,
-    WatchResponse,
+    AgentPostFetchRequest, AgentPrelaunchRequest, AllocateRequest, CleanupRequest, IsolateRequest,
+    MethodStatus, ObserveRequest, PrepareRequest, StatusRequest, UpdateRequest, UsageRequest,
+    WatchRequest, WatchResponse,
 };
 use mezzo_module_api::{Code, Completion, Isolator, ModuleError};
 use mezzo_module_host::{Manifest, Modules};
@@ -42,6 +42,8 @@ fn a_panic_is_an_error_of_the_call_and_is_counted() {
         (Code::Internal, "module panicked: cannot prepare anything")
     );
     let error = isolator.update(UpdateRequest::default()).unwrap_err();
+    assert_eq!(error.message, "module panicked: (no text)");
+    let error = isolator.isolate(IsolateRequest::default()).unwrap_err();
     assert_eq!(error.message, "module panicked: (no text)");
     // It is called again as if nothing had happened.
     isolator.cleanup(CleanupRequest::default()).unwrap();
@@ -129,6 +131,32 @@ fn a_lost_answer_is_an_error_however_it_was_lost() {
     }
     let watch = method(&modules, "watch");
     assert_eq!((watch.errors(), watch.panics()), (3, 2));
+}
+
+#[test]
+fn an_answer_may_come_when_the_module_is_gone() {
+    let (_place, modules, isolator) = isolator("fixture/rude");
+    let answer = watch(isolator.as_ref(), "survive");
+    drop(isolator);
+    drop(modules);
+    assert_eq!(answer.recv_timeout(PATIENCE).unwrap(), Ok(WatchResponse::default()));
+}
+
+#[test]
+fn a_panic_of_the_host_in_a_callback_stays_in_the_host() {
+    let (_place, modules, isolator) = isolator("fixture/rude");
+    let (sender, called) = mpsc::channel();
+    let mut request = WatchRequest::default();
+    // At once, on the thread that asks, and inside a panic of the module.
+    request.container_id.get_or_insert_default().value = "panic".to_owned();
+    let done = Completion::new(move |_| {
+        sender.send(()).unwrap();
+        panic!("the host's own");
+    });
+    isolator.watch(request, done);
+    called.recv_timeout(PATIENCE).unwrap();
+    isolator.cleanup(CleanupRequest::default()).unwrap();
+    assert_eq!(method(&modules, "watch").panics(), 1);
 }
 
 #[test]

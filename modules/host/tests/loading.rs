@@ -5,7 +5,6 @@
 mod place;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use mezzo_module_host::{LoadError, Manifest, Modules, ProbeError, inspect};
@@ -76,7 +75,7 @@ fn an_unknown_module_is_told_with_what_the_library_has() {
     let message = full_message(&place.load(&[(FIXTURE, &["fixture/polite"])]).unwrap_err());
     let expected = format!(
         "module library `{}` has no module `fixture/polite`, it has `fixture/rude`, `fixture/stillborn`, `fixture/strict`, \
-         `fixture/garbler`",
+         `fixture/garbler`, `fixture/slow`",
         place.library(FIXTURE).display()
     );
     assert_eq!(message, expected);
@@ -182,23 +181,6 @@ fn a_library_without_our_symbol_is_refused_before_it_is_loaded() {
 }
 
 #[test]
-fn a_file_that_others_can_write_is_refused_when_root() {
-    let place = Place::new();
-    let copy = place.write("open.so", &fs::read(place.library(FIXTURE)).unwrap());
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o775)).unwrap();
-    let loaded = place.load_file(copy.to_str().unwrap(), "fixture/rude");
-    if fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
-        let message = full_message(&loaded.unwrap_err());
-        assert!(
-            message.contains("has mode 0775, expected it to be writable by its owner only"),
-            "{message}"
-        );
-    } else {
-        loaded.unwrap();
-    }
-}
-
-#[test]
 fn a_library_that_damages_its_process_damages_the_probe_only() {
     let place = Place::new();
     // Everything is where the headers say, but what the dynamic loader is to do with it is nonsense.
@@ -251,6 +233,7 @@ fn a_library_can_be_inspected_without_loading_it() {
         ("fixture/stillborn", "isolator"),
         ("fixture/strict", "hook"),
         ("fixture/garbler", "isolator"),
+        ("fixture/slow", "isolator"),
     ];
     assert_eq!(modules, expected);
 }

@@ -11,6 +11,7 @@ use std::error::Error;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use mezzo_module_host::{Library, LoadError, Manifest, Module, Modules, Options, search_path};
 
@@ -61,9 +62,14 @@ echo '{"abi":"1.0.0","modules":[]}'
         )
     }
 
+    /// A program. Made by a child, so that no other thread's child ever holds it open for writing, which would keep it from
+    /// being run.
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
-        let script = self.write(name, text.as_bytes());
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        let source = self.write(&format!("{name}.source"), text.as_bytes());
+        let script = self.dir.path().join(name);
+        let mut install = Command::new("install");
+        let status = install.args(["-m", "755"]).arg(source).arg(&script).status();
+        assert!(status.unwrap().success());
         script
     }
 
