@@ -1,11 +1,12 @@
 //! The containers, their ports, and what has been told about them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use mezzo_linux::process::ProcessId;
 use mezzo_model::{ContainerId, Range, Ranges};
-use mezzo_module_api::Completion;
-use mezzo_module_api::v1::{ContainerLimitation, WatchResponse};
+use mezzo_module_api::LimitWatch;
+use mezzo_module_api::v1::ContainerLimitation;
 use mezzo_proto::v1::task_status::Reason;
 use mezzo_proto::v1::{Resource, value};
 
@@ -26,8 +27,8 @@ pub(crate) struct Container {
     pub(crate) allocated: Option<Ranges>,
     /// Ports it was found to listen on wrongly the last time: told already.
     told: Ranges,
-    /// Whom to tell when it has to end.
-    pub(crate) watch: Option<Completion<WatchResponse>>,
+    /// Whom to tell when it has to end; of use in the outermost one.
+    pub(crate) limit: Arc<LimitWatch>,
 }
 
 /// A container that listens where it may not.
@@ -42,13 +43,18 @@ pub(crate) struct Offence {
 }
 
 impl Container {
-    /// A container that nobody watches and nothing has been told about.
+    /// A container that nothing has been told about.
     pub(crate) fn new(root: Option<ProcessId>, allocated: Option<Ranges>) -> Self {
-        Self { root, allocated, told: Ranges::new(), watch: None }
+        Self { root, allocated, told: Ranges::new(), limit: Arc::default() }
     }
 }
 
 impl Book {
+    /// Whom to tell when this container has to end.
+    pub(crate) fn limit_of(&self, id: &ContainerId) -> Option<Arc<LimitWatch>> {
+        self.containers.get(id).map(|container| Arc::clone(&container.limit))
+    }
+
     /// Compares what containers listen on with what they may. A container that is not in `listening` listens on nothing.
     pub(crate) fn judge(&mut self, mut listening: HashMap<ContainerId, Ranges>) -> Vec<Offence> {
         let mut offences = Vec::new();

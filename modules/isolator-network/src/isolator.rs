@@ -62,10 +62,6 @@ impl Drop for PortsIsolator {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        // Containers outlive an agent: not watched any more is not "has to end".
-        for (_, container) in self.shared.book().containers.drain() {
-            container.forget();
-        }
     }
 }
 
@@ -86,15 +82,6 @@ impl Shared {
             }
             drop(book);
             scan::once(self);
-        }
-    }
-}
-
-impl Container {
-    /// Says that there will be no more to say.
-    fn forget(self) {
-        if let Some(watch) = self.watch {
-            watch.never();
         }
     }
 }
@@ -144,10 +131,9 @@ impl Isolator for PortsIsolator {
 
     fn watch(&self, request: WatchRequest, done: Completion<WatchResponse>) {
         let id = known(request.container_id.as_ref()).ok().filter(|id| !id.is_nested());
-        let mut book = self.shared.book();
-        match id.and_then(|id| book.containers.get_mut(&id)) {
-            Some(container) => container.watch = Some(done),
-            // A limitation is always the outermost container's; of one that is unknown there is nothing to tell.
+        // A limitation is always the outermost container's; of one that is unknown there is nothing to tell.
+        match id.and_then(|id| self.shared.book().limit_of(&id)) {
+            Some(limit) => limit.watch(done),
             None => done.never(),
         }
     }
@@ -165,9 +151,8 @@ impl Isolator for PortsIsolator {
     fn cleanup(&self, request: CleanupRequest) -> Result<CleanupResponse, ModuleError> {
         if let Ok(id) = known(request.container_id.as_ref()) {
             let container = self.shared.book().containers.remove(&id);
-            if let Some(container) = container {
-                container.forget();
-            }
+            // Without the lock: whoever watched is told now that there will be nothing.
+            drop(container);
         }
         Ok(CleanupResponse::default())
     }

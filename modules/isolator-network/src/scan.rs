@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use mezzo_linux::process::{ProcessId, ProcessTable};
 use mezzo_linux::procfs::{Procfs, Stat};
 use mezzo_model::{ContainerId, Range, Ranges};
-use mezzo_module_api::v1::WatchResponse;
 
 use crate::isolator::Shared;
 
@@ -35,11 +34,9 @@ fn judge(shared: &Shared, listening: HashMap<ContainerId, Ranges>) {
             shared.host.count("unallocated_ports", offence.ports.count());
         }
         if shared.settings.enforce {
-            let root = offence.container.root();
-            let watch = shared.book().containers.get_mut(root).and_then(|found| found.watch.take());
-            // It has been told to end already, or is not watched yet.
-            if let Some(watch) = watch {
-                watch.complete(Ok(WatchResponse { limitation: Some(offence.limitation()) }));
+            let limit = shared.book().limit_of(offence.container.root());
+            if let Some(limit) = limit {
+                limit.reach(offence.limitation());
             }
         }
     }

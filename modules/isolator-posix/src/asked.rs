@@ -34,16 +34,6 @@ impl Asked {
     }
 }
 
-/// Megabytes of a resource as bytes; no input can overflow.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a float-to-int cast saturates and takes NaN for 0"
-)]
-pub(crate) fn bytes(megabytes: f64) -> u64 {
-    (megabytes * 1_048_576.0) as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,12 +52,5 @@ mod tests {
         assert_eq!(cpus.limit_of(|| Some(9.0)), None);
         assert_eq!(Asked::of("mem", &requests, &limits).limit_of(|| Some(9.0)), Some(9.0));
         assert_eq!(Asked::of("disk", &requests, &limits), Asked::default());
-    }
-
-    #[test]
-    fn megabytes_become_bytes_without_overflow() {
-        assert_eq!(bytes(32.0), 33_554_432);
-        assert_eq!(bytes(f64::NAN), 0);
-        assert_eq!(bytes(f64::INFINITY), u64::MAX);
     }
 }

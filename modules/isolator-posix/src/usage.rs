@@ -13,10 +13,10 @@ use mezzo_module_api::v1::{
     PrepareResponse, RecoverRequest, RecoverResponse, UpdateRequest, UpdateResponse, UsageRequest,
     UsageResponse,
 };
-use mezzo_module_api::{Code, Host, Isolator, ModuleError, Parameters};
+use mezzo_module_api::{Code, Host, Isolator, ModuleError, Parameters, megabytes_to_bytes};
 use mezzo_proto::v1::{self, ResourceStatistics};
 
-use crate::asked::{Asked, bytes};
+use crate::asked::Asked;
 use crate::table;
 
 /// `posix/cpu`.
@@ -79,12 +79,12 @@ impl Measure for Mem {
     }
 
     fn limits(asked: Asked, into: &mut ResourceStatistics) {
-        into.mem_soft_limit_bytes = asked.request.map(bytes);
+        into.mem_soft_limit_bytes = asked.request.map(megabytes_to_bytes);
         into.mem_limit_bytes = match asked.limit {
             Some(limit) if limit.is_infinite() => {
                 Procfs::default().meminfo().ok().map(|memory| memory.total)
             }
-            limit => limit.or(asked.request).map(bytes),
+            limit => limit.or(asked.request).map(megabytes_to_bytes),
         };
     }
 }
