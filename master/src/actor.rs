@@ -12,6 +12,7 @@ use mezzo_runtime::shutdown::Shutdown;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::allocation::ToAllocator;
+use crate::hooks::ToHooks;
 use crate::metrics::Numbers;
 use crate::sessions::{Sent, Sessions};
 
@@ -69,6 +70,7 @@ pub(crate) struct Actor {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) writes: mpsc::UnboundedSender<(WriteId, Write)>,
     pub(crate) allocator: ToAllocator,
+    pub(crate) hooks: Option<ToHooks>,
     pub(crate) numbers: Numbers,
     pub(crate) clock: Clock,
 }
@@ -160,6 +162,11 @@ impl Actor {
             // The committer has gone only if it failed, and then the process is on its way out.
             Effect::Persist(id, write) => drop(self.writes.send((id, write))),
             Effect::Reply { to, result } => self.sessions.reply(to, result),
+            Effect::AgentLost(agent) => {
+                if let Some(hooks) = &self.hooks {
+                    hooks.agent_lost(*agent);
+                }
+            }
             Effect::Publish(event) => self.sessions.publish(&event),
         }
         None

@@ -17,6 +17,13 @@ use tokio::sync::mpsc;
 use crate::actor::Input;
 use crate::metrics::Numbers;
 
+/// Between two runs for filters that run out, at least: however often an allocator says that the next one has.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+/// Proposals that the actor is handed at a time, so that a flood of them holds up nobody else.
+const BATCH: usize = 1024;
+/// Refused events of one batch that are told one by one.
+const TOLD: usize = 5;
+
 /// What the driver is told.
 enum Word {
     Event(Box<AllocatorEvent>),
@@ -140,12 +147,16 @@ impl Driver {
         };
         match self.allocator.observe(request) {
             Ok(response) => {
-                for refused in response.refused {
+                for refused in response.refused.iter().take(TOLD) {
                     tracing::warn!(
                         code = refused.code(),
                         "the allocator refused an event: {}",
                         refused.message()
                     );
+                }
+                let more = response.refused.len().saturating_sub(TOLD);
+                if more > 0 {
+                    tracing::warn!("the allocator refused {more} more events");
                 }
             }
             Err(error) => tracing::error!("the allocator could not take its events: {error}"),
@@ -171,18 +182,32 @@ impl Driver {
                 return true;
             }
         };
-        self.next_expiry = response.next_filter_expiry_nanos;
-        let proposals: Vec<Proposal> = response
-            .proposals
-            .into_iter()
-            .map(|p| Proposal {
-                framework: p.framework(),
-                role: p.role(),
-                agent: p.agent(),
-                resources: p.resources,
-            })
-            .collect();
-        proposals.is_empty()
-            || self.actor.blocking_send(Input::Command(Command::Proposed(proposals))).is_ok()
+        let soonest = self.clock.monotonic_ns().saturating_add(nanos(SHORTEST_PAUSE));
+        self.next_expiry = response.next_filter_expiry_nanos.map(|at| at.max(soonest));
+        if !response.inverse_proposals.is_empty() {
+            tracing::debug!(
+                count = response.inverse_proposals.len(),
+                "inverse offers are not available in this version; those proposed are not made"
+            );
+        }
+        let mut proposals = response.proposals.into_iter().map(|p| Proposal {
+            framework: p.framework(),
+            role: p.role(),
+            agent: p.agent(),
+            resources: p.resources,
+        });
+        loop {
+            let batch: Vec<Proposal> = proposals.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return true;
+            }
+            if self.actor.blocking_send(Input::Command(Command::Proposed(batch))).is_err() {
+                return false;
+            }
+        }
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mezzo_master_core::{Cluster, Config, Instant};
 use mezzo_module_api::Allocator;
-use mezzo_module_host::{Manifest, Modules, Options, search_path};
+use mezzo_module_host::{Manifest, Modules, NamedHook, Options, search_path};
 use mezzo_proto::v1;
 use mezzo_proto::v1::link::agent_link_server::AgentLinkServer;
 use mezzo_proto::v1::master::master_service_server::MasterServiceServer;
@@ -27,6 +27,7 @@ use crate::actor::{self, Actor, Handle};
 use crate::allocation::Driver;
 use crate::api::{MAX_MESSAGE, link, operator, scheduler};
 use crate::config::Flags;
+use crate::hooks::Hooks;
 use crate::metrics::{Numbers, Readings};
 use crate::registry::{self, Disk, Memory, Registry};
 use crate::sessions::Sessions;
@@ -42,7 +43,10 @@ const READING_INTERVAL: Duration = Duration::from_secs(5);
 /// If it cannot start (flags, port, registry, modules), or the registry fails while it runs.
 pub fn run(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(start(parsed))
+    let outcome = runtime.block_on(start(parsed));
+    // A call that hangs inside a module would never let it end.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
@@ -59,7 +63,15 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr();
     let store = open_registry(&flags)?;
     let contents = store.load()?;
-    let (modules, allocator) = load_modules(&flags)?;
+    // One that hangs while it is made does not keep the process from being told to stop.
+    let loading = flags.clone();
+    let loaded = tokio::select! {
+        loaded = tokio::task::spawn_blocking(move || load_modules(&loading)) => loaded?,
+        () = shutdown.triggered() => return Err("stopped before it had started".into()),
+    };
+    let Loaded { modules, allocator, hooks } =
+        loaded.map_err(|error| -> Box<dyn Error> { error })?;
+    let held = (Arc::clone(&allocator), hooks.clone());
 
     let config = core_config(&flags, address);
     let master_info = config.master_info.clone();
@@ -96,12 +108,16 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
         driver.run();
         Ok(())
     })?;
+    let handle = Handle::new(inputs);
+    let hooks = Hooks::start(hooks, flags.module_watchdog.get(), handle.clone(), &tasks);
+    let (hooks, to_hooks) = hooks.unzip();
     let actor = Actor {
         cluster,
         inputs: queue,
         sessions: Arc::clone(&sessions),
         writes,
         allocator: to_allocator,
+        hooks: to_hooks,
         numbers,
         clock: clock.clone(),
     };
@@ -112,7 +128,6 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
         Ok(())
     })?;
 
-    let handle = Handle::new(inputs);
     let readings = Arc::new(Readings::new(&metrics, Arc::clone(&sessions), Arc::clone(&modules)));
     tasks.spawn("readings", read_now_and_then(handle.clone(), Arc::clone(&readings)));
 
@@ -120,7 +135,7 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
     let operator = operator::Service {
         actor: handle.clone(),
         sessions: Arc::clone(&sessions),
-        modules,
+        modules: Arc::clone(&modules),
         metrics: metrics.clone(),
         readings,
         facts: operator::Facts {
@@ -130,8 +145,9 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
             heartbeat,
         },
     };
-    let scheduler = scheduler::Service::new(handle.clone(), Arc::clone(&sessions), heartbeat);
-    let link = link::Service::new(handle, sessions);
+    let scheduler =
+        scheduler::Service::new(handle.clone(), Arc::clone(&sessions), heartbeat, hooks.clone());
+    let link = link::Service::new(handle, sessions, hooks);
     let server = Server::new(metrics)
         .options(ServeOptions { max_message_bytes: MAX_MESSAGE, ..ServeOptions::default() })
         .descriptors(mezzo_proto::FILE_DESCRIPTOR_SET)
@@ -146,6 +162,12 @@ async fn start(parsed: Parsed<Flags>) -> Result<(), Box<dyn Error>> {
     if let Err(late) = tasks.finish(DRAIN).await {
         tracing::warn!("{late}");
     }
+    for call in modules.stuck() {
+        let (module, function) = (call.module, call.function);
+        tracing::warn!(module, function, "not waited for: it has been called for {:?}", call.lasts);
+    }
+    // Among the last to hold the modules, which may have threads to end, and may hang in that.
+    let _ = tokio::time::timeout(DRAIN, tokio::task::spawn_blocking(move || drop(held))).await;
     telemetry.finish().await;
     vital.failure().map_or(Ok(()), |line| Err(line.to_owned().into()))
 }
@@ -157,13 +179,19 @@ fn open_registry(flags: &Flags) -> Result<Box<dyn Registry>, registry::RegistryE
     }
 }
 
-/// Everything that was loaded, and the allocator among it.
-type Loaded = (Arc<Modules>, Arc<dyn Allocator>);
+/// The modules of a master.
+struct Loaded {
+    modules: Arc<Modules>,
+    allocator: Arc<dyn Allocator>,
+    hooks: Vec<NamedHook>,
+}
 
-fn load_modules(flags: &Flags) -> Result<Loaded, Box<dyn Error>> {
+fn load_modules(flags: &Flags) -> Result<Loaded, Box<dyn Error + Send + Sync>> {
     let runtime_dir = flags.work_dir.join("run");
     let mut options = Options::new("mezzo-master", env!("CARGO_PKG_VERSION"), runtime_dir);
     options.search = search_path(&[]);
+    options.work_dir = Some(flags.work_dir.clone());
+    options.watchdog = flags.module_watchdog.get();
     if let Some(modules) = &flags.modules {
         options.manifests.push(Manifest::from_flag(modules)?);
     }
@@ -172,8 +200,10 @@ fn load_modules(flags: &Flags) -> Result<Loaded, Box<dyn Error>> {
     }
     let modules = Arc::new(Modules::load(options)?);
     let allocator = modules.allocator(&flags.allocator)?;
+    let hooks = modules.hooks(flags.hooks.as_deref().unwrap_or_default())?;
+    modules.sweep();
     allocator.initialize(crate::config::allocator_options(flags)?)?;
-    Ok((modules, allocator))
+    Ok(Loaded { modules, allocator, hooks })
 }
 
 fn core_config(flags: &Flags, address: SocketAddr) -> Config {

@@ -38,6 +38,12 @@ pub struct Flags {
     /// Directory of module manifests, read in alphabetical order.
     #[arg(long)]
     pub modules_dir: Option<PathBuf>,
+    /// Hooks, in order, separated by commas.
+    #[arg(long)]
+    pub hooks: Option<String>,
+    /// A call into a module that takes longer is reported; a hook that does is passed over.
+    #[arg(long, default_value = "10secs", value_parser = DurationArg::positive)]
+    pub module_watchdog: DurationArg,
     /// The allocator: a module's name.
     #[arg(long, default_value = "hierarchical")]
     pub allocator: String,

@@ -18,6 +18,7 @@ mod actor;
 mod allocation;
 mod api;
 mod config;
+mod hooks;
 mod metrics;
 mod registry;
 mod sessions;

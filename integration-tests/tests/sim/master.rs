@@ -197,7 +197,10 @@ impl World {
                 self.at(at, Event::Master { life, due: Due::Written });
             }
             Effect::Allocate(_) => self.ask_allocator(),
-            Effect::Allocator(_) | Effect::Reply { .. } | Effect::Publish(_) => {}
+            Effect::Allocator(_)
+            | Effect::AgentLost(_)
+            | Effect::Reply { .. }
+            | Effect::Publish(_) => {}
         }
     }
 

@@ -53,6 +53,8 @@ pub enum Effect {
         /// What came of the call.
         result: Result<(), Rejection>,
     },
+    /// Frameworks have been told that an agent is lost: let the hooks know.
+    AgentLost(Box<v1::AgentInfo>),
     /// Tell those who watch the cluster.
     Publish(Box<v1::master::Event>),
 }

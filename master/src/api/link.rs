@@ -1,7 +1,9 @@
 //! `AgentLink`: agents, each on one stream.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::{Stream, StreamExt as _};
 use mezzo_master_core::{AgentHello, Command};
 use mezzo_proto::v1::link::agent_link_server::AgentLink;
 use mezzo_proto::v1::link::from_agent::Message;
@@ -11,22 +13,42 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::stream::{Events, OnEnd};
 use crate::actor::Handle;
+use crate::hooks::Hooks;
 use crate::sessions::Sessions;
 
 pub(crate) struct Service {
     actor: Handle,
     sessions: Arc<Sessions>,
+    hooks: Option<Arc<Hooks>>,
 }
 
 impl Service {
-    pub(crate) fn new(actor: Handle, sessions: Arc<Sessions>) -> Self {
-        Self { actor, sessions }
+    pub(crate) fn new(actor: Handle, sessions: Arc<Sessions>, hooks: Option<Arc<Hooks>>) -> Self {
+        Self { actor, sessions, hooks }
     }
+}
+
+type Outgoing = Pin<Box<dyn Stream<Item = Result<FromMaster, Status>> + Send>>;
+
+/// Messages as the hooks leave them, in their order.
+fn decorated(events: Events<FromMaster>, hooks: Arc<Hooks>) -> Outgoing {
+    let agent = None;
+    let next = move |(mut events, mut agent): (Events<FromMaster>, _)| {
+        let hooks = Arc::clone(&hooks);
+        async move {
+            let mut message = events.next().await?;
+            if let Ok(message) = &mut message {
+                hooks.look_at_message(message, &mut agent).await;
+            }
+            Some((message, (events, agent)))
+        }
+    };
+    Box::pin(futures_util::stream::unfold((events, agent), next))
 }
 
 #[tonic::async_trait]
 impl AgentLink for Service {
-    type ConnectStream = Events<FromMaster>;
+    type ConnectStream = Outgoing;
 
     async fn connect(
         &self,
@@ -63,6 +85,9 @@ impl AgentLink for Service {
             // The actor is gone only when the process ends.
             let _ = actor.send(Command::AgentLost(session)).await;
         });
-        Ok(Response::new(events))
+        Ok(Response::new(match &self.hooks {
+            Some(hooks) => decorated(events, Arc::clone(hooks)),
+            None => Box::pin(events),
+        }))
     }
 }

@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::status;
 use super::stream::{Events, OnEnd};
 use crate::actor::Handle;
+use crate::hooks::Hooks;
 use crate::sessions::Sessions;
 
 /// Names a subscription that was made by `Subscribe`. The name is that of the HTTP API.
@@ -27,11 +28,17 @@ pub(crate) struct Service {
     /// Subscriptions that calls of other streams may name.
     named: Arc<DashMap<String, SessionId>>,
     heartbeat: Duration,
+    hooks: Option<Arc<Hooks>>,
 }
 
 impl Service {
-    pub(crate) fn new(actor: Handle, sessions: Arc<Sessions>, heartbeat: Duration) -> Self {
-        Self { actor, sessions, named: Arc::default(), heartbeat }
+    pub(crate) fn new(
+        actor: Handle,
+        sessions: Arc<Sessions>,
+        heartbeat: Duration,
+        hooks: Option<Arc<Hooks>>,
+    ) -> Self {
+        Self { actor, sessions, named: Arc::default(), heartbeat, hooks }
     }
 
     /// Opens a session and subscribes it. The stream ends the session when it is dropped.
@@ -90,12 +97,16 @@ impl SchedulerService for Service {
         };
         let (session, events) = self.open(first, None).await?;
         let (actor, sessions) = (self.actor.clone(), Arc::clone(&self.sessions));
+        let hooks = self.hooks.clone();
         task::spawn("framework-calls", async move {
             // A framework that has said all may still listen: only a broken stream ends it.
             loop {
                 match calls.message().await {
                     Ok(Some(call)) => {
-                        let call = Box::new(call);
+                        let mut call = Box::new(call);
+                        if let Some(hooks) = &hooks {
+                            hooks.look_at(&mut call).await;
+                        }
                         let command = Command::Call { session, call, reply: None };
                         if actor.send(command).await.is_err() {
                             return;
@@ -156,8 +167,11 @@ impl SchedulerService for Service {
             )
             .into_status());
         };
+        let mut call = Box::new(request.into_inner());
+        if let Some(hooks) = &self.hooks {
+            hooks.look_at(&mut call).await;
+        }
         let (reply, wait) = self.sessions.open_caller();
-        let call = Box::new(request.into_inner());
         self.actor.send(Command::Call { session, call, reply: Some(reply) }).await?;
         match wait.await {
             Ok(Ok(())) => Ok(Response::new(())),

@@ -12,6 +12,7 @@ mod proposed;
 mod reconcile;
 mod register;
 mod remove_framework;
+mod request;
 mod reregister;
 mod status_update;
 mod subscribe;
@@ -198,8 +199,7 @@ fn dispatch_call(
             Ok(())
         }
         Type::Message => messages::to_executor(turn, id, body(call.message, "message")?),
-        // The allocators that exist make no use of it.
-        Type::Request => Ok(()),
+        Type::Request => request::apply(turn, id, call.request.unwrap_or_default().requests),
         Type::UpdateFramework => {
             subscribe::update(turn, id, body(call.update_framework, "update_framework")?)
         }

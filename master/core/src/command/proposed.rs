@@ -18,11 +18,22 @@ use crate::{events, views};
 
 pub(crate) fn apply(turn: &mut Turn<'_>, proposals: Vec<Proposal>) {
     let mut offers: BTreeMap<FrameworkId, Vec<v1::Offer>> = BTreeMap::new();
+    let (all, mut refused, mut first) = (proposals.len(), 0_u64, None);
     for proposal in proposals {
         match make(turn, &proposal) {
             Ok((framework, offer)) => offers.entry(framework).or_default().push(offer),
-            Err(message) => refuse(turn, proposal, message),
+            Err(message) => {
+                refused += 1;
+                first.get_or_insert(message);
+                give_back(turn, proposal);
+            }
         }
+    }
+    if let Some(first) = first {
+        turn.books().counts.proposals_refused += refused;
+        // One line for all: an allocator that lies does it fast.
+        let message = format!("{refused} of {all} proposals of the allocator do not fit: {first}");
+        turn.reject(Rejection::new(Code::FailedPrecondition, message));
     }
     for (framework, offers) in offers {
         turn.tell_framework(&framework, events::offers(offers));
@@ -105,16 +116,14 @@ fn parties(
     if !framework.roles.contains(role) || framework.suppressed_roles.contains(role) {
         return Err(format!("framework {} wants no offers for role {role}", framework.id));
     }
-    if !agent.connected() {
+    if !agent.connected() || agent.liveness.leaving {
         return Err(format!("agent {} is not connected", agent.id));
     }
     Ok((framework.id.clone(), agent.id.clone()))
 }
 
 /// Gives a proposal back to the allocator, which holds it for allocated.
-fn refuse(turn: &mut Turn<'_>, proposal: Proposal, message: String) {
-    turn.books().counts.proposals_refused += 1;
-    turn.reject(Rejection::new(Code::FailedPrecondition, format!("proposal: {message}")));
+fn give_back(turn: &mut Turn<'_>, proposal: Proposal) {
     turn.allocator(Event::Recovered(module::Recovered {
         holding: Some(module::Holding {
             framework: Some(proposal.framework),

@@ -47,12 +47,16 @@ fn write_down(turn: &mut Turn<'_>, id: &AgentId) {
 
 /// The registry has it.
 pub(crate) fn marked(turn: &mut Turn<'_>, id: &AgentId, since: i64) {
-    if turn.books().recovered_agents.remove(id).is_none() && turn.agent(id).is_none() {
+    let recovered = turn.books().recovered_agents.remove(id);
+    if recovered.is_none() && turn.agent(id).is_none() {
         // It left for good meanwhile.
         return;
     }
     turn.books().unreachable_agents.insert(id.clone(), since);
     turn.books().counts.agents_unreachable += 1;
+    if let Some(info) = recovered {
+        tell_everybody(turn, id, &info);
+    }
     let time = v1::TimeInfo { nanoseconds: since };
     remove(turn, id, v1::TaskState::TaskUnreachable, Some(time), "the agent is unreachable");
 }
@@ -91,7 +95,7 @@ pub(crate) fn remove(
     }
     turn.allocator(Event::AgentRemoved(AgentRemoved { agent: Some(agent.key) }));
     forget(turn, &agent);
-    tell_everybody(turn, id);
+    tell_everybody(turn, id, &agent.info);
     turn.publish(views::agent_removed(id));
 }
 
@@ -129,12 +133,13 @@ fn forget(turn: &mut Turn<'_>, agent: &Agent) {
     turn.books().agents.remove(&agent.id);
 }
 
-/// Every connected framework hears that an agent is lost, whether it had tasks there or not.
-fn tell_everybody(turn: &mut Turn<'_>, id: &AgentId) {
+/// Every connected framework hears that an agent is lost, whether it had tasks there or not; then the hooks do.
+fn tell_everybody(turn: &mut Turn<'_>, id: &AgentId, info: &v1::AgentInfo) {
     let connected: Vec<_> =
         turn.cluster.books.frameworks.values().filter(|f| f.connected()).map(Arc::clone).collect();
     for framework in connected {
         let failure = Failure { agent_id: Some(id.into()), executor_id: None, status: None };
         turn.tell_framework(&framework.id, events::failure(failure));
     }
+    turn.effect(Effect::AgentLost(Box::new(info.clone())));
 }

@@ -261,3 +261,22 @@ fn an_agent_that_unregisters_takes_its_tasks_along() {
     assert_eq!(world.updates(story.framework)[0].state(), TaskLost);
     assert!(world.cluster.books.agents.is_empty());
 }
+
+#[test]
+fn hooks_hear_of_an_agent_that_is_lost_once_whether_it_was_ever_back_or_not() {
+    let (mut world, story) = World::with_task();
+    world.apply(Command::AgentLost(story.agent));
+    assert_eq!(world.lost, [], "it may come back");
+    world.advance(75);
+    let lost: Vec<_> = world.lost.iter().map(|a| a.id.clone()).collect();
+    assert_eq!(lost, [Some(story.agent_id.clone())]);
+
+    let admitted = v1::AgentInfo { id: Some(story.agent_id.clone()), ..agent_info(5051, "cpus:1") };
+    let mut world = World::restarted(config(), vec![admitted.clone()], Vec::new());
+    let framework = world.subscribe();
+    world.events(framework);
+    world.advance(600);
+    assert_eq!(world.lost, [admitted]);
+    let failures = world.events(framework).into_iter().filter_map(|e| e.failure);
+    assert_eq!(failures.map(|f| f.agent_id).collect::<Vec<_>>(), [Some(story.agent_id)]);
+}

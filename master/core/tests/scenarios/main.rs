@@ -10,6 +10,7 @@
 
 mod admission;
 mod agents;
+mod allocator_lies;
 mod bad_input;
 mod frameworks;
 mod invariants;

@@ -25,6 +25,8 @@ pub struct World {
     pub allocator: Vec<allocator_event::Event>,
     pub allocations: usize,
     pub rejections: Vec<Rejection>,
+    /// Agents that hooks were told of.
+    pub lost: Vec<v1::AgentInfo>,
     pub hold_writes: bool,
     pub held: Vec<WriteId>,
     pub writes: usize,
@@ -77,6 +79,7 @@ impl World {
             held: Vec::new(),
             writes: 0,
             written: Vec::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -106,6 +109,7 @@ impl World {
                     self.written.push(write);
                     self.held.push(id);
                 }
+                Effect::AgentLost(agent) => self.lost.push(*agent),
                 Effect::Reply { .. } | Effect::Publish(_) => {}
             }
         }
