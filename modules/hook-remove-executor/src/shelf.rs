@@ -10,7 +10,7 @@ const ENDING: &str = ".sandbox.tar.gz";
 /// How unfinished ones end; they begin with a dot.
 const PARTIAL: &str = ".partial";
 /// After this an unfinished archive is that of an agent that died.
-const STALE: Duration = Duration::from_hours(24);
+const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How much of an id is in a name. With three of them and the ending a name stays below the 255 bytes of Linux.
 const LONGEST_ID: usize = 70;
 
@@ -113,7 +113,7 @@ mod tests {
     /// Puts ten bytes that are this old.
     fn put(path: &Path, hours: u64) {
         fs::write(path, "0123456789").unwrap();
-        let when = SystemTime::now() - Duration::from_hours(hours);
+        let when = SystemTime::now() - Duration::from_secs(hours * 60 * 60);
         File::options().write(true).open(path).unwrap().set_modified(when).unwrap();
     }
 
