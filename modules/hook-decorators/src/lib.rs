@@ -5,7 +5,7 @@
 //! | parameter | meaning |
 //! |---|---|
 //! | `variable` | `NAME=value`: a variable of every executor, and so of what it starts. The executor's own `CommandInfo` wins over it. May be given more than once. |
-//! | `task_variable` | `NAME=value`: a variable of the task alone, not of its executor. It wins over the task's own. May be given more than once. |
+//! | `task_variable` | `NAME=value`: a variable of the task alone, not of its executor. The task's own `CommandInfo` wins over it. May be given more than once. |
 //!
 //! `labels` keeps the labels that are there, but for those it was told about:
 //!
