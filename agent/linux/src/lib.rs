@@ -12,6 +12,7 @@
 //! | [`user`] | a user name | uid, gid, supplementary groups |
 //! | [`launch`] | a [`launch::LaunchSpec`] | a waiting `mezzo-launcher`, then "go" |
 //! | [`sandbox`] | a directory | reads that cannot leave it and never block |
+//! | [`project_quota`] | a directory on XFS | its project, limits and use of disk that the kernel counts |
 //! | [`background`] | the calling thread | it gives way to all others |
 //!
 //! # A container, start to end
@@ -47,6 +48,7 @@ pub mod launch;
 pub mod launcher;
 pub mod process;
 pub mod procfs;
+pub mod project_quota;
 pub mod sandbox;
 pub mod user;
 

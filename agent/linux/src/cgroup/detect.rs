@@ -179,7 +179,7 @@ fn is_controller(option: &str) -> bool {
 }
 
 /// mountinfo writes space, tab, newline and backslash as `\040` and the like.
-fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {

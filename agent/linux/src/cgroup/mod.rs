@@ -19,6 +19,7 @@ pub mod v1;
 pub mod v2;
 mod wakeup;
 
+pub(crate) use detect::unescape;
 pub use detect::{Hierarchies, V1Hierarchies, V2Hierarchy, detect, detect_in};
 pub use device::{DEFAULT_DEVICES, DeviceAccess, DeviceKind, DeviceNumber, DeviceRule};
 pub use flat::FlatKeyed;
