@@ -11,7 +11,7 @@
 
 mod excluded;
 mod open;
-mod places;
+pub(crate) mod places;
 mod rota;
 mod state;
 mod walk;
