@@ -9,6 +9,7 @@
 //! | `container_disk_watch_interval` | `15secs` | Between two measurements of a sandbox or volume; `disk/xfs`: between two looks for containers to end. |
 //! | `enforce_container_disk_quota` | `false` | `disk/du`: who uses more than its quota is ended; `disk/xfs`: cannot write more. Else it is only measured. |
 //! | `xfs_kill_containers` | `false` | `disk/xfs`, with enforcement: who uses more than its quota is ended. |
+//! | `xfs_quota_headroom` | `10MB` | `disk/xfs`, where containers are ended: so far above its quota the kernel stops a container. |
 //! | `xfs_project_range` | `[5000-10000]` | `disk/xfs`: project numbers that nobody else on the machine uses; one per sandbox and volume. |
 //! | `disk_watch_interval` | `1mins` | `disk/xfs`: between two looks for project numbers whose files are gone. |
 

@@ -6,16 +6,17 @@ use mezzo_linux::project_quota::Limits;
 use mezzo_module_api::model::{Range, Ranges};
 use mezzo_module_api::{ModuleError, Parameters};
 
-/// How far a container that is ended for it may go over its quota before writing fails: enough to be seen between two looks, and
-/// not to fill the disk.
+/// How far a container that is ended for it may go over its quota before writing fails, unless told: enough to be seen over it,
+/// and not to fill the disk between two looks.
 const HEADROOM: u64 = 10 << 20;
 
-const KNOWN: [&str; 5] = [
+const KNOWN: [&str; 6] = [
     "container_disk_watch_interval",
     "disk_watch_interval",
     "enforce_container_disk_quota",
     "xfs_kill_containers",
     "xfs_project_range",
+    "xfs_quota_headroom",
 ];
 const A_RANGE: &str = "numbers from 1 to 4294967294 such as [5000-10000] or [10-19,30-39]";
 
@@ -26,8 +27,8 @@ pub(crate) enum Policy {
     Count,
     /// Writing fails.
     Refuse,
-    /// It is ended.
-    End,
+    /// It is ended; and writing fails so many bytes above the quota.
+    End { headroom: u64 },
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +50,9 @@ impl Settings {
         let policy = match (enforce, end) {
             (false, _) => Policy::Count,
             (true, false) => Policy::Refuse,
-            (true, true) => Policy::End,
+            (true, true) => {
+                Policy::End { headroom: parameters.size("xfs_quota_headroom")?.unwrap_or(HEADROOM) }
+            }
         };
         let interval = |key, default| Ok(parameters.interval(key)?.unwrap_or(default));
         Ok(Self {
@@ -68,7 +71,9 @@ impl Policy {
         match self {
             Self::Count => Limits::default(),
             Self::Refuse => Limits { soft: Some(quota), hard: Some(quota) },
-            Self::End => Limits { soft: Some(quota), hard: Some(quota.saturating_add(HEADROOM)) },
+            Self::End { headroom } => {
+                Limits { soft: Some(quota), hard: Some(quota.saturating_add(headroom)) }
+            }
         }
     }
 }
@@ -118,9 +123,11 @@ mod tests {
     fn who_is_ended_for_it_gets_headroom_to_be_seen() {
         let flags = [("enforce_container_disk_quota", "true"), ("xfs_kill_containers", "true")];
         let end = settings(&flags).unwrap().policy;
-        assert_eq!(end, Policy::End);
+        assert_eq!(end, Policy::End { headroom: 10 << 20 });
         let quota = 5 << 20;
         assert_eq!(end.limits(Some(quota)), Limits { soft: Some(quota), hard: Some(15 << 20) });
+        let all = [flags[0], flags[1], ("xfs_quota_headroom", "1MB")];
+        assert_eq!(settings(&all).unwrap().policy, Policy::End { headroom: 1 << 20 });
         let refuse = settings(&flags[..1]).unwrap().policy;
         assert_eq!(refuse.limits(Some(quota)), Limits { soft: Some(quota), hard: Some(quota) });
         assert_eq!(refuse.limits(None), Limits::default());

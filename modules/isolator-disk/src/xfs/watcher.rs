@@ -20,7 +20,7 @@ pub(crate) fn run(shared: &Shared) {
         (Instant::now() + settings.watch_interval, Instant::now() + settings.reclaim_interval);
     loop {
         let next = match settings.policy {
-            Policy::End => look_at.min(reclaim_at),
+            Policy::End { .. } => look_at.min(reclaim_at),
             Policy::Count | Policy::Refuse => reclaim_at,
         };
         let rest = next.saturating_duration_since(Instant::now());
@@ -33,7 +33,7 @@ pub(crate) fn run(shared: &Shared) {
         }
         drop(state);
         let now = Instant::now();
-        if settings.policy == Policy::End && now >= look_at {
+        if matches!(settings.policy, Policy::End { .. }) && now >= look_at {
             look(shared);
             look_at = now + settings.watch_interval;
         }
