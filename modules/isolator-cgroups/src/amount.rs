@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mezzo_module_api::v1::{PrepareRequest, UpdateRequest};
+use mezzo_module_api::v1::{ContainerConfig, UpdateRequest};
 use mezzo_proto::v1::value::Scalar;
 use mezzo_proto::v1::{ContainerId, Resource};
 
@@ -28,12 +28,8 @@ impl<'a> Asked<'a> {
         Self { requests: &request.requests, limits: &request.limits }
     }
 
-    /// `None` when the request has no configuration.
-    pub(crate) fn of_prepare(request: &'a PrepareRequest) -> Option<Self> {
-        request
-            .config
-            .as_ref()
-            .map(|config| Self { requests: &config.resources, limits: &config.limits })
+    pub(crate) fn of_config(config: &'a ContainerConfig) -> Self {
+        Self { requests: &config.resources, limits: &config.limits }
     }
 
     pub(crate) fn amount(&self, name: &str) -> Amount {

@@ -1,66 +1,47 @@
 //! Where a container's cgroups are, and making and removing them.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use mezzo_linux::cgroup::{Cgroup, Hierarchies, kill_and_remove, v2};
 use mezzo_linux::user::User;
-use mezzo_module_api::v1::{ContainerConfig, IsolateRequest};
+use mezzo_module_api::v1::ContainerConfig;
 use mezzo_module_api::{Code, ModuleError};
-use mezzo_proto::v1::ContainerId;
+use mezzo_proto::v1::{ContainerId, ContainerInfo};
 
 use crate::amount::display;
 use crate::settings::Settings;
+use crate::subsystem::Kind;
 
-/// How long the kernel may take to let go of a cgroup.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The cgroup in a container's cgroup under which its nested ones live.
 const NESTED: &str = "mezzo";
 
-/// In version 2 both isolators of this library use one directory per container. The first makes it, and it must not exist
-/// then (a leftover would bring its limits with it); the second finds it here.
-static SHARED: Mutex<Option<HashSet<PathBuf>>> = Mutex::new(None);
+/// Isolators of this library may use one directory together: all of them in version 2, those of controllers that are mounted
+/// together in version 1. The first makes it, and it must not exist then (a leftover would bring its limits with it); the
+/// others find it here.
+static MADE: Mutex<Option<HashSet<PathBuf>>> = Mutex::new(None);
 
 /// Maps containers to cgroups, for some controllers.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
-    hierarchies: Hierarchies,
-    root: String,
-    controllers: &'static [&'static str],
+    settings: Settings,
+    /// Those of the hierarchies' version, of all subsystems together.
+    controllers: Vec<&'static str>,
 }
 
 impl Layout {
-    /// The layout for controllers by their version-1 names. (`cpuacct` is a part of `cpu` in version 2.)
-    pub(crate) fn new(
-        settings: &Settings,
-        controllers: &'static [&'static str],
-    ) -> Result<Self, ModuleError> {
-        let layout = Self {
-            hierarchies: settings.hierarchies.clone(),
-            root: settings.root.clone(),
-            controllers,
-        };
-        match &layout.hierarchies {
-            Hierarchies::V1(found) => found.distinct(controllers).map(|_| ()).map_err(broken)?,
-            Hierarchies::V2(found) => {
-                let wanted = layout.v2_controllers();
-                if let Some(missing) =
-                    wanted.iter().find(|wanted| !found.controllers.iter().any(|has| has == *wanted))
-                {
-                    let has = found.controllers.join(", ");
-                    return Err(ModuleError::internal(format!(
-                        "the cgroup controller `{missing}` is not available, only {has}"
-                    )));
-                }
-            }
+    /// The layout for these kinds of subsystems.
+    pub(crate) fn new(settings: Settings, kinds: &[&Kind]) -> Result<Self, ModuleError> {
+        let mut controllers = Vec::new();
+        for kind in kinds {
+            controllers.extend(kind.controllers(&settings.hierarchies)?);
         }
-        Ok(layout)
+        Ok(Self { settings, controllers })
     }
 
     pub(crate) fn is_v2(&self) -> bool {
-        matches!(self.hierarchies, Hierarchies::V2(_))
+        matches!(self.settings.hierarchies, Hierarchies::V2(_))
     }
 
     /// The cgroup with a controller's files.
@@ -70,24 +51,50 @@ impl Layout {
         id: &ContainerId,
     ) -> Result<Cgroup, ModuleError> {
         let path = self.path(id)?;
-        match &self.hierarchies {
+        match &self.settings.hierarchies {
             Hierarchies::V1(found) => found.cgroup(controller, &path).map_err(broken),
             Hierarchies::V2(found) => found.cgroup(&path).map_err(broken),
+        }
+    }
+
+    /// Where a controller's hierarchy is mounted.
+    pub(crate) fn mount(&self, controller: &str) -> Result<&Path, ModuleError> {
+        match &self.settings.hierarchies {
+            Hierarchies::V1(found) => found.mount_of(controller).map_err(broken),
+            Hierarchies::V2(found) => Ok(&found.mount),
         }
     }
 
     /// The container's cgroups, one per hierarchy.
     fn cgroups(&self, id: &ContainerId) -> Result<Vec<Cgroup>, ModuleError> {
         let path = self.path(id)?;
-        match &self.hierarchies {
+        match &self.settings.hierarchies {
             Hierarchies::V1(found) => {
-                let mounts = found.distinct(self.controllers).map_err(broken)?;
+                let mounts = found.distinct(&self.controllers).map_err(broken)?;
                 mounts
                     .into_iter()
                     .map(|mount| Cgroup::below(mount, &path).map_err(broken))
                     .collect()
             }
             Hierarchies::V2(found) => Ok(vec![found.cgroup(&path).map_err(broken)?]),
+        }
+    }
+
+    /// True when the container has a cgroup in any hierarchy.
+    pub(crate) fn exists(&self, id: &ContainerId) -> Result<bool, ModuleError> {
+        Ok(self.cgroups(id)?.iter().any(Cgroup::exists))
+    }
+
+    /// True when the container has the cgroups of a kind of subsystem.
+    pub(crate) fn holds(&self, kind: &Kind, id: &ContainerId) -> Result<bool, ModuleError> {
+        match &self.settings.hierarchies {
+            Hierarchies::V1(_) => kind
+                .controllers(&self.settings.hierarchies)?
+                .iter()
+                .try_fold(true, |held, controller| {
+                    Ok(held && self.control(controller, id)?.exists())
+                }),
+            Hierarchies::V2(_) => self.exists(id),
         }
     }
 
@@ -112,86 +119,98 @@ impl Layout {
             {
                 let user =
                     User::by_name(user).map_err(|error| ModuleError::invalid(error.to_string()))?;
-                let owned = if self.is_v2() { v2::leaf(&cgroup) } else { cgroup };
+                let owned = self.inside(cgroup);
                 owned.chown(user.credentials.uid, user.credentials.gid).map_err(broken)?;
             }
         }
         Ok(())
     }
 
-    /// Puts a process into the container's cgroups.
-    pub(crate) fn attach(
-        &self,
-        id: &ContainerId,
-        request: &IsolateRequest,
-    ) -> Result<(), ModuleError> {
-        let pid = request.pid.unwrap_or_default();
-        let pid = i32::try_from(pid)
-            .map_err(|_| ModuleError::invalid(format!("pid {pid} is no process id")))?;
-        for cgroup in self.cgroups(id)? {
-            let cgroup = if self.is_v2() { v2::leaf(&cgroup) } else { cgroup };
-            cgroup.attach(pid).map_err(broken)?;
+    /// What a container that shares its ancestor's cgroups has: nothing in version 1; in version 2 a cgroup in which it can
+    /// be found and killed, without controllers.
+    pub(crate) fn create_for_shared(&self, id: &ContainerId) -> Result<(), ModuleError> {
+        let Hierarchies::V2(found) = &self.settings.hierarchies else { return Ok(()) };
+        let cgroup = found.cgroup(&self.path(id)?).map_err(broken)?;
+        if let Some(parent) = cgroup.path().parent() {
+            Cgroup::new(parent).create_all().map_err(broken)?;
+        }
+        self.make(&cgroup)
+    }
+
+    /// Switches the controllers on for a container that exists (version 2).
+    pub(crate) fn switch_on(&self, id: &ContainerId) -> Result<(), ModuleError> {
+        if self.is_v2() {
+            self.cgroups(id)?.iter().try_for_each(|cgroup| self.make_parents(cgroup))?;
         }
         Ok(())
+    }
+
+    /// Puts a process into the container's cgroups.
+    pub(crate) fn attach(&self, id: &ContainerId, pid: i32) -> Result<(), ModuleError> {
+        let cgroups: Vec<_> =
+            self.cgroups(id)?.into_iter().map(|cgroup| self.inside(cgroup)).collect();
+        if let [cgroup] = cgroups.as_slice()
+            && self.is_v2()
+            && cgroup.procs().is_ok_and(|inside| inside.contains(&pid))
+        {
+            // Another isolator of this library was here first; moving costs the kernel a pause even when nothing moves.
+            return Ok(());
+        }
+        attach_to_all(&cgroups, pid).map_err(broken)
     }
 
     /// Kills what is left in the container's cgroups and removes them; those that are gone are fine.
     pub(crate) fn remove(&self, id: &ContainerId) -> Result<(), ModuleError> {
         let cgroups = self.cgroups(id)?;
-        kill_and_remove(&cgroups, PATIENCE).map_err(broken)?;
-        if self.is_v2()
-            && let Some(shared) = SHARED.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
-        {
-            cgroups.iter().for_each(|cgroup| {
-                shared.remove(cgroup.path());
-            });
+        kill_and_remove(&cgroups, self.settings.destroy_timeout).map_err(broken)?;
+        if let Some(made) = MADE.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            for cgroup in &cgroups {
+                made.retain(|path| !path.starts_with(cgroup.path()));
+            }
         }
         Ok(())
     }
 
     /// Removes the root if nothing is in it.
     pub(crate) fn remove_root(&self) {
-        let mounts = match &self.hierarchies {
-            Hierarchies::V1(found) => found.distinct(self.controllers).unwrap_or_default(),
+        let mounts = match &self.settings.hierarchies {
+            Hierarchies::V1(found) => found.distinct(&self.controllers).unwrap_or_default(),
             Hierarchies::V2(found) => vec![found.mount.as_path()],
         };
         for mount in mounts {
             // Not empty, not there, not ours: all the same, it stays as it is.
-            let _ = std::fs::remove_dir(mount.join(&self.root));
+            let _ = std::fs::remove_dir(mount.join(&self.settings.root));
         }
     }
 
+    /// Where the processes of a container are.
+    fn inside(&self, cgroup: Cgroup) -> Cgroup {
+        if self.is_v2() { v2::leaf(&cgroup) } else { cgroup }
+    }
+
     fn make(&self, cgroup: &Cgroup) -> Result<(), ModuleError> {
-        if self.is_v2() {
-            create_shared(cgroup)?;
-            return v2::leaf(cgroup).create_all().map_err(broken);
-        }
-        cgroup.create().map_err(broken)
+        create_once(cgroup)?;
+        if self.is_v2() { v2::leaf(cgroup).create_all().map_err(broken) } else { Ok(()) }
     }
 
     /// Makes what is above a container's cgroup; in version 2 controllers are switched on from the top down.
     fn make_parents(&self, cgroup: &Cgroup) -> Result<(), ModuleError> {
         let Some(parent) = cgroup.path().parent().map(Cgroup::new) else { return Ok(()) };
         parent.create_all().map_err(broken)?;
-        if let Hierarchies::V2(found) = &self.hierarchies {
+        if let Hierarchies::V2(found) = &self.settings.hierarchies {
             let below = parent.path().strip_prefix(&found.mount).unwrap_or(parent.path());
             let mut path = found.mount.clone();
-            v2::enable_controllers(&Cgroup::new(&path), &self.v2_controllers()).map_err(broken)?;
+            v2::enable_controllers(&Cgroup::new(&path), &self.controllers).map_err(broken)?;
             for part in below.components() {
                 path.push(part);
-                v2::enable_controllers(&Cgroup::new(&path), &self.v2_controllers())
-                    .map_err(broken)?;
+                v2::enable_controllers(&Cgroup::new(&path), &self.controllers).map_err(broken)?;
             }
         }
         Ok(())
     }
 
-    fn v2_controllers(&self) -> Vec<&'static str> {
-        self.controllers.iter().copied().filter(|controller| *controller != "cpuacct").collect()
-    }
-
     /// The path below the hierarchy.
-    fn path(&self, id: &ContainerId) -> Result<String, ModuleError> {
+    pub(crate) fn path(&self, id: &ContainerId) -> Result<String, ModuleError> {
         if id.value.is_empty() || id.value.contains('/') {
             return Err(ModuleError::invalid(format!(
                 "container id `{}` cannot name a cgroup",
@@ -200,32 +219,50 @@ impl Layout {
         }
         match &id.parent {
             Some(parent) => Ok(format!("{}/{NESTED}/{}", self.path(parent)?, id.value)),
-            None => Ok(format!("{}/{}", self.root, id.value)),
+            None => Ok(format!("{}/{}", self.settings.root, id.value)),
         }
     }
 }
 
 /// True when a nested container lives in its parent's cgroups.
-pub(crate) fn shares_cgroups(id: &ContainerId, config: &ContainerConfig) -> bool {
-    let linux = config.container_info.as_ref().and_then(|info| info.linux_info.as_ref());
+pub(crate) fn shares_cgroups(id: &ContainerId, info: Option<&ContainerInfo>) -> bool {
+    let linux = info.and_then(|info| info.linux_info.as_ref());
     id.parent.is_some() && linux.and_then(|linux| linux.share_cgroups).unwrap_or(true)
 }
 
-/// The outermost container.
-pub(crate) fn root_of(id: &ContainerId) -> &ContainerId {
-    let mut id = id;
-    while let Some(parent) = &id.parent {
-        id = parent;
-    }
-    id
+/// Version 1 makes whoever moves a process wait for a moment in each hierarchy (a millisecond or so), all hierarchies at
+/// the same time if asked at the same time.
+fn attach_to_all(cgroups: &[Cgroup], pid: i32) -> mezzo_linux::Result<()> {
+    let Some((first, others)) = cgroups.split_first() else { return Ok(()) };
+    std::thread::scope(|scope| {
+        let mut waiting = Vec::new();
+        let mut outcome = Ok(());
+        for cgroup in others {
+            let attach = move || cgroup.attach(pid);
+            match std::thread::Builder::new()
+                .name("mezzo-attach".to_owned())
+                .spawn_scoped(scope, attach)
+            {
+                Ok(thread) => waiting.push(thread),
+                // No thread to be had: then one after the other.
+                Err(_) => outcome = outcome.and(attach()),
+            }
+        }
+        outcome = outcome.and(first.attach(pid));
+        for thread in waiting {
+            // It does nothing that panics.
+            outcome = outcome.and(thread.join().unwrap_or(Ok(())));
+        }
+        outcome
+    })
 }
 
-fn create_shared(cgroup: &Cgroup) -> Result<(), ModuleError> {
-    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    let shared = shared.get_or_insert_default();
-    if !shared.contains(cgroup.path()) {
+fn create_once(cgroup: &Cgroup) -> Result<(), ModuleError> {
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = made.get_or_insert_default();
+    if !made.contains(cgroup.path()) {
         cgroup.create().map_err(broken)?;
-        shared.insert(cgroup.path().to_owned());
+        made.insert(cgroup.path().to_owned());
     }
     Ok(())
 }

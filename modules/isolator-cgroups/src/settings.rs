@@ -1,29 +1,41 @@
 //! What the operator chose, out of the parameters.
 
 use std::path::Path;
+use std::time::Duration;
 
 use mezzo_linux::cgroup::{Hierarchies, V1Hierarchies, V2Hierarchy, detect};
 use mezzo_module_api::{ModuleError, Parameters};
 
-/// The settings that both isolators share.
+use crate::subsystem::KINDS;
+
+/// What all isolators of this library have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) root: String,
     pub(crate) hierarchies: Hierarchies,
-    pub(crate) enable_cfs: bool,
-    pub(crate) limit_swap: bool,
-    pub(crate) count_processes: bool,
-    pub(crate) low_priority: bool,
+    pub(crate) destroy_timeout: Duration,
 }
 
+/// Every parameter of every subsystem: an agent gives all of them to each isolator.
 const KNOWN: &[&str] = &[
-    "cgroups_root",
-    "cgroups_hierarchy",
-    "cgroups_enable_cfs",
-    "cgroups_limit_swap",
+    "allowed_devices",
     "cgroups_cpu_enable_pids_and_tids_count",
+    "cgroups_destroy_timeout",
+    "cgroups_enable_cfs",
+    "cgroups_hierarchy",
+    "cgroups_limit_swap",
+    "cgroups_net_cls_primary_handle",
+    "cgroups_net_cls_secondary_handles",
+    "cgroups_root",
+    "perf_duration",
+    "perf_events",
+    "perf_interval",
+    "pids_max",
     "revocable_cpu_low_priority",
 ];
+
+/// How long the kernel may take to let go of a container.
+const DESTROY_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Settings {
     pub(crate) fn new(parameters: &Parameters) -> Result<Self, ModuleError> {
@@ -34,21 +46,13 @@ impl Settings {
                 "parameter `cgroups_root` is empty, expected the name of a cgroup",
             ));
         }
-        let flag = |key, default| Ok::<_, ModuleError>(parameters.parse(key)?.unwrap_or(default));
-        let settings = Self {
+        Ok(Self {
             root,
             hierarchies: hierarchies(parameters.get("cgroups_hierarchy"))?,
-            enable_cfs: flag("cgroups_enable_cfs", false)?,
-            limit_swap: flag("cgroups_limit_swap", false)?,
-            count_processes: flag("cgroups_cpu_enable_pids_and_tids_count", false)?,
-            low_priority: flag("revocable_cpu_low_priority", true)?,
-        };
-        if settings.limit_swap && matches!(settings.hierarchies, Hierarchies::V2(_)) {
-            return Err(ModuleError::invalid(
-                "parameter `cgroups_limit_swap` is `true`, which cgroup version 2 does not have",
-            ));
-        }
-        Ok(settings)
+            destroy_timeout: parameters
+                .duration("cgroups_destroy_timeout")?
+                .unwrap_or(DESTROY_TIMEOUT),
+        })
     }
 }
 
@@ -68,13 +72,17 @@ fn hierarchies(place: Option<&str>) -> Result<Hierarchies, ModuleError> {
             V2Hierarchy::at(place).map_err(|error| ModuleError::invalid(error.to_string()))?;
         return Ok(Hierarchies::V2(found));
     }
-    let mounts = ["cpu", "cpuacct", "memory"]
-        .map(|controller| (controller.to_owned(), place.join(controller)));
-    if let Some((controller, dir)) = mounts.iter().find(|(_, dir)| !dir.is_dir()) {
+    // Controllers that are mounted together are links to one directory.
+    let mounts: Vec<_> = KINDS
+        .iter()
+        .flat_map(|kind| kind.v1)
+        .filter_map(|name| Some(((*name).to_owned(), place.join(name).canonicalize().ok()?)))
+        .filter(|(_, dir)| dir.is_dir())
+        .collect();
+    if mounts.is_empty() {
         return Err(ModuleError::invalid(format!(
-            "parameter `cgroups_hierarchy` is `{}`, but there is no `{}` for the controller `{controller}`",
+            "parameter `cgroups_hierarchy` is `{0}`, expected a directory with one for each controller, such as `{0}/cpu`",
             place.display(),
-            dir.display()
         )));
     }
     Ok(Hierarchies::V1(V1Hierarchies::at(mounts)))
@@ -96,22 +104,27 @@ mod tests {
         assert!(message(&[("cgroups_root", "/")]).contains("`cgroups_root` is empty"));
         assert!(
             message(&[("cgroups_hierarchy", "/does/not/exist")])
-                .contains("no `/does/not/exist/cpu`")
+                .contains("such as `/does/not/exist/cpu`")
         );
+        assert!(message(&[("cgroups_destroy_timeout", "60")]).contains("such as 5secs"));
     }
 
     #[test]
-    fn swap_cannot_be_limited_in_version_2() {
+    fn a_place_tells_its_version() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("cgroup.controllers"), "cpu memory\n").unwrap();
         let place = dir.path().to_str().unwrap();
-        assert!(
-            message(&[("cgroups_hierarchy", place), ("cgroups_limit_swap", "true")])
-                .contains("version 2")
-        );
-        assert!(
-            message(&[("cgroups_hierarchy", place), ("cgroups_enable_cfs", "yes")])
-                .contains("`cgroups_enable_cfs` is `yes`")
-        );
+        let found = || {
+            let parameters = Parameters::from_pairs(&[("cgroups_hierarchy", place)]);
+            Settings::new(&parameters).unwrap().hierarchies
+        };
+        std::fs::create_dir(dir.path().join("cpu,cpuacct")).unwrap();
+        for name in ["cpu", "cpuacct"] {
+            std::os::unix::fs::symlink("cpu,cpuacct", dir.path().join(name)).unwrap();
+        }
+        let Hierarchies::V1(v1) = found() else { unreachable!() };
+        assert_eq!(v1.controllers().collect::<Vec<_>>(), ["cpu", "cpuacct"]);
+        assert_eq!(v1.distinct(&["cpu", "cpuacct"]).unwrap().len(), 1, "mounted together");
+        std::fs::write(dir.path().join("cgroup.controllers"), "cpu memory\n").unwrap();
+        assert!(matches!(found(), Hierarchies::V2(_)));
     }
 }

@@ -24,8 +24,10 @@ impl Cgroup {
     /// # Errors
     /// [`Error::Invalid`] when `relative` is empty, absolute, or contains `.` or `..`.
     pub fn below(root: &Path, relative: &str) -> Result<Self> {
+        // `components` passes over a `.` that is not the first: `root/.` would be the root itself.
         let plain =
-            Path::new(relative).components().all(|part| matches!(part, Component::Normal(_)));
+            Path::new(relative).components().all(|part| matches!(part, Component::Normal(_)))
+                && relative.split('/').all(|part| part != ".");
         if relative.is_empty() || !plain || relative.contains(['\n', '\0']) {
             return Err(Error::Invalid {
                 what: "cgroup name",

@@ -1,0 +1,79 @@
+//! `cgroups/all`.
+
+use std::fs;
+
+use mezzo_isolator_cgroups::CgroupsIsolator;
+
+use crate::calls::{asking, cleanup, prepare, recover, scalar, update, usage, watch};
+use crate::machine::{Machine, PATIENCE, Task, wait_until};
+
+fn asked() -> mezzo_module_api::v1::ContainerConfig {
+    asking(vec![scalar("cpus", 0.5), scalar("mem", 64.0), scalar("pids", 50.0)], &[("cpus", 1.0)])
+}
+
+#[test]
+fn one_isolator_does_it_all() {
+    let machine = Machine::new();
+    let isolator = machine.isolator(CgroupsIsolator::all, &[]);
+    prepare(&isolator, "c", asked()).unwrap();
+    assert_eq!(
+        machine.read("cpu", "c", "cpu.shares", "cpu.weight"),
+        if machine.is_v2() { "50" } else { "512" }
+    );
+    assert_eq!(machine.read("pids", "c", "pids.max", "pids.max"), "50");
+    let limit = || machine.read("memory", "c", "memory.limit_in_bytes", "memory.max");
+    assert_eq!(limit(), (64 << 20).to_string());
+
+    let mut task = Task::start("(: < /dev/kmsg) 2> /dev/null || echo refused; read end");
+    task.isolate(&isolator, "c");
+    let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", task.pid())).unwrap();
+    let ours = cgroups.lines().filter(|line| line.contains(&machine.root)).count();
+    let hierarchies = machine.roots().iter().filter(|root| root.exists()).count();
+    assert_eq!(ours, hierarchies, "{cgroups}");
+    if !machine.is_v2() {
+        assert!(ours > 5, "{cgroups}");
+    }
+    task.go();
+    wait_until("the refusal", || task.output().contains("refused"));
+    let used = usage(&isolator, "c");
+    assert!(used.mem_total_bytes.is_some() && used.cpus_user_time_secs.is_some());
+    assert!(used.blkio_statistics.is_some());
+    assert_eq!((used.cpus_limit(), used.mem_limit_bytes()), (1.0, 64 << 20));
+
+    let wider = asking(vec![scalar("cpus", 1.0), scalar("mem", 96.0)], &[]);
+    update(&isolator, "c", &wider).unwrap();
+    assert_eq!(limit(), (96 << 20).to_string());
+    assert_eq!(machine.read("pids", "c", "pids.max", "pids.max"), "max");
+    let error = update(&isolator, "c", &asking(vec![scalar("cpus", 2.0)], &[])).unwrap_err();
+    assert!(error.message.contains("requests no mem"), "{error}");
+    assert_eq!(
+        machine.read("cpu", "c", "cpu.shares", "cpu.weight"),
+        if machine.is_v2() { "200" } else { "2048" },
+        "the others are told all the same"
+    );
+    cleanup(&isolator, "c");
+    assert!(machine.roots().iter().all(|root| !root.join("c").exists()));
+}
+
+#[test]
+fn it_takes_over_a_container_that_was_started_with_less() {
+    let machine = Machine::new();
+    let small = machine.isolator(CgroupsIsolator::mem, &[]);
+    prepare(&small, "c", asking(vec![scalar("mem", 40.0)], &[])).unwrap();
+    let mut task = Task::start("exec tail /dev/zero");
+    task.isolate(&small, "c");
+    drop(small);
+
+    let isolator = machine.isolator(CgroupsIsolator::all, &[]);
+    recover(&isolator, "c");
+    if !machine.is_v2() {
+        assert!(machine.logged(&["container `c`", "no `cpu` cgroup"]));
+    }
+    update(&isolator, "c", &asked()).unwrap();
+    assert!(usage(&isolator, "c").mem_total_bytes.is_some());
+    let limitation = watch(&isolator, "c");
+    task.go();
+    let limitation = limitation.recv_timeout(PATIENCE).unwrap().unwrap();
+    assert!(limitation.message().contains("Requested: 64MB"), "{}", limitation.message());
+    cleanup(&isolator, "c");
+}
