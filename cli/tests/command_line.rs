@@ -38,6 +38,7 @@ async fn wrong_flags_are_told_in_one_line_that_says_what_was_expected() {
         (&["local", "--port", "x"], "expected"),
         (&["tasks", "--al"], "all"),
         (&["logs"], "TASK"),
+        (&["modules", "inspect"], "FILE.so"),
         (&["frobnicate"], "frobnicate"),
     ] {
         let (code, said) = says(arguments).await;
@@ -51,9 +52,18 @@ async fn wrong_flags_are_told_in_one_line_that_says_what_was_expected() {
 async fn help_tells_every_command() {
     let output = mezzo().arg("--help").output().await.unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
-    for command in
-        ["local", "run", "agents", "frameworks", "tasks", "offers", "logs", "kill", "version"]
-    {
+    for command in [
+        "local",
+        "run",
+        "agents",
+        "frameworks",
+        "tasks",
+        "offers",
+        "logs",
+        "kill",
+        "modules",
+        "version",
+    ] {
         assert!(help.contains(command), "{command} in {help}");
     }
 }
@@ -66,6 +76,7 @@ async fn a_master_that_is_not_there_is_told_in_one_line() {
         &["agents"][..],
         &["tasks"],
         &["offers"],
+        &["modules", "list"],
         &["kill", "t"],
         &["logs", "t"],
         &["run", "--", "true"],

@@ -223,8 +223,11 @@ impl<T> Metered<T> {
 impl<T: Transport> Transport for Metered<T> {
     fn call(&self, method: u32, request: &[u8]) -> Result<Vec<u8>, ModuleError> {
         let Some(inner) = &self.inner else { return Err(gone()) };
-        let function = self.meter.kind.method_name(method);
-        let span = tracing::debug_span!("module_call", module = %self.meter.module, function);
+        let span = tracing::debug_span!(
+            "module_call",
+            module = %self.meter.module,
+            function = self.meter.kind.method_name(method)
+        );
         let inside = self.meter.enter(method);
         let result = span.in_scope(|| inner.call(method, request));
         drop(inside);
