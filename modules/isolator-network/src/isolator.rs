@@ -98,7 +98,7 @@ impl Isolator for PortsIsolator {
         for state in request.states {
             let id = known(Some(&state.container_id))?;
             // The resources of the executor alone are not those of the container: they come with the first update.
-            let container = Container::new(process(state.pid)?, None);
+            let container = Container::new(process(state.pid).ok().flatten(), None);
             self.shared.book().containers.insert(id, container);
         }
         Ok(RecoverResponse::default())

@@ -127,7 +127,7 @@ impl<M: Measure> Isolator for UsageIsolator<M> {
         for state in request.states {
             let id = known(Some(&state.container_id))?;
             // A process that has ended meanwhile is told by whoever waits for it.
-            let root = process(state.pid)?;
+            let root = process(state.pid).ok().flatten();
             self.containers().insert(id, Container { root, ..Container::default() });
         }
         Ok(RecoverResponse::default())
