@@ -14,6 +14,7 @@
 //! | `disk_watch_interval` | `1mins` | `disk/xfs`: between two looks for project numbers whose files are gone. |
 
 mod du;
+mod places;
 mod size;
 mod xfs;
 

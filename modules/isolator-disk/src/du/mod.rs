@@ -11,7 +11,6 @@
 
 mod excluded;
 mod open;
-pub(crate) mod places;
 mod rota;
 mod state;
 mod walk;
@@ -31,7 +30,7 @@ use mezzo_module_api::v1::{
 use mezzo_module_api::{Completion, Host, Isolator, ModuleError, Parameters, container_name};
 use mezzo_proto::v1::ResourceStatistics;
 
-use places::Place;
+use crate::places::Place;
 use rota::Key;
 use state::{Settings, Shared, State};
 

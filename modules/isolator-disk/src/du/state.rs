@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use mezzo_module_api::{Host, LimitWatch};
 use mezzo_proto::v1::Resource;
 
-use super::places::{Place, Quota, places};
 use super::rota::{Key, Rota};
+use crate::places::{Place, Quota, places};
 
 /// The parameters.
 #[derive(Clone, Debug)]

@@ -12,10 +12,10 @@ use mezzo_proto::v1::task_status::Reason;
 
 use super::excluded::Excluded;
 use super::open::{OpenError, directory, volume};
-use super::places::{Place, inside};
 use super::rota::{Key, Next};
 use super::state::{Container, Shared, State, Walking};
 use super::walk::{Usage, measure};
+use crate::places::{Place, inside};
 use crate::size::size;
 
 /// One measurement, with all it needs: it runs without the lock.

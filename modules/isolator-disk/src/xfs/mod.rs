@@ -33,7 +33,7 @@ use projects::Projects;
 use settings::{Policy, Settings};
 use state::{Container, Shared, State};
 
-use crate::du::places::Place;
+use crate::places::Place;
 
 /// Disk quotas by XFS.
 pub struct XfsIsolator {

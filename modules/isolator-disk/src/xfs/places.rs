@@ -8,7 +8,7 @@ use mezzo_proto::v1::resource::disk_info::source::Type;
 use mezzo_proto::v1::{DiskStatistics, Resource};
 
 use super::broken;
-use crate::du::places::Quota;
+use crate::places::Quota;
 
 /// What a place is counted as.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::broken;
 use super::places::{Account, Metered, directory_of, label};
 use super::projects::Projects;
 use super::settings::Settings;
-use crate::du::places::{Place, Quota, places};
+use crate::places::{Place, Quota, places};
 
 pub(crate) struct Shared {
     pub(crate) host: Host,

@@ -10,7 +10,7 @@ use mezzo_proto::v1::task_status::Reason;
 use super::places::Metered;
 use super::settings::Policy;
 use super::state::Shared;
-use crate::du::places::Place;
+use crate::places::Place;
 use crate::size::size;
 
 /// Looks until the isolator goes.
@@ -57,7 +57,7 @@ fn look(shared: &Shared) {
     }
     for (name, place, metered, limit) in all {
         // A disk of its own is full when it is full.
-        if metered.quota.as_ref().is_some_and(crate::du::places::Quota::is_whole_disk) {
+        if metered.quota.as_ref().is_some_and(crate::places::Quota::is_whole_disk) {
             continue;
         }
         match metered.measure() {
