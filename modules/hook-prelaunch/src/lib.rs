@@ -11,7 +11,7 @@
 //! | `require_file` | there is no such path on the agent's machine: a mount that has to be there, a driver. May be given more than once. |
 //! | `min_free_disk` | the file system of its sandbox has less space than this left for ordinary users: `10GB`. |
 //! | `command` | this shell command, run by the agent's user with the request as JSON on its standard input, exits with anything but 0. What it writes to its standard error is told. |
-//! | `command_timeout` | … or takes longer than this (default `10secs`); then it is killed with what is in its process group. |
+//! | `command_timeout` | … or takes longer than this (default `5secs`); then it is killed with what is in its process group. |
 //!
 //! The JSON is that of `mezzo.module.v1.AgentPrelaunchRequest`: `container_id`, `framework`, `config` (with `task_info`,
 //! `executor_info`, `resources`, `directory` …) and `environment`. A check that cannot be made refuses.
@@ -37,7 +37,7 @@ use crate::label::Pattern;
 use crate::user::RefusedUser;
 
 /// How long a command may take unless the operator says otherwise.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The rules of one instance.
 #[derive(Debug)]
