@@ -192,7 +192,7 @@ fn script(programs: &[Program], filters: &[String]) -> String {
     );
     for Program { package, name, folder, executable } in programs {
         let chosen: Vec<&str> = match filters {
-            [] if package == "mezzo-integration-tests" => CLUSTER_TESTS.to_vec(),
+            [] if name == "cluster" => CLUSTER_TESTS.to_vec(),
             filters => filters.iter().map(String::as_str).collect(),
         };
         let words: Vec<String> = chosen.into_iter().map(quoted).collect();
@@ -276,18 +276,22 @@ mod tests {
 
     #[test]
     fn the_guest_runs_each_program_with_its_filters_and_ends_as_they_did() {
-        let program = |package: &str| Program {
+        let program = |package: &str, name: &str| Program {
             package: package.into(),
-            name: "x".into(),
+            name: name.into(),
             folder: "/w".into(),
             executable: "/a 'b'/x".into(),
         };
-        let programs = [program("mezzo-linux"), program("mezzo-integration-tests")];
+        let programs = [program("mezzo-linux", "x"), program("mezzo-integration-tests", "cluster")];
         let said = script(&programs, &[]);
         assert!(said.contains("\nrun 'mezzo-linux x' '/w' '/a '\\''b'\\''/x' \n"), "{said}");
         assert!(said.contains("'isolation::' "), "{said}");
         assert!(said.ends_with("exit $failed\n"), "{said}");
         let said = script(&programs, &["one".into(), "two".into()]);
-        assert!(said.contains("'mezzo-integration-tests x' '/w' '/a '\\''b'\\''/x' 'one' 'two'\n"));
+        assert!(
+            said.contains(
+                "'mezzo-integration-tests cluster' '/w' '/a '\\''b'\\''/x' 'one' 'two'\n"
+            )
+        );
     }
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use mezzo_integration_tests::{Cluster, until};
+use mezzo_integration_tests::{Cluster, slowness, until};
 use mezzo_sdk::sandbox::Sandbox;
 use mezzo_sdk::scheduler::{Event, Events};
 use mezzo_sdk::v1::{FrameworkInfo, Offer, TaskId, TaskState, TaskStatus};
 use mezzo_sdk::{Framework, Handle, Packing, SchedulerDriver, Task, is_terminal};
 
-/// Longest wait for any one thing.
+/// Longest wait for any one thing, times [`slowness`].
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A subscribed framework, the offers it holds and the updates it got.
@@ -58,7 +58,7 @@ impl TestFramework {
         let event = match self.ahead.take() {
             Some(event) => event,
             None => {
-                let event = tokio::time::timeout(PATIENCE, self.events.next()).await;
+                let event = tokio::time::timeout(PATIENCE * slowness(), self.events.next()).await;
                 let event = event.with_context(|| {
                     format!("nothing happened for a minute; updates so far: {:?}", self.history())
                 })?;
