@@ -51,6 +51,7 @@ modules! {
     cgroups_cpuset: isolator_tests(super::cgroups("cpuset"));
     cgroups_devices: isolator_tests(super::cgroups("devices"));
     cgroups_blkio: isolator_tests(super::cgroups("blkio"));
+    cgroups_all: isolator_tests(super::cgroups("all"));
     licences: isolator_tests(
         super::of("example_licence_isolator", "example/licences")
             .parameter("pool", super::keys())
@@ -76,7 +77,7 @@ modules! {
     remove_executor: hook_tests(
         super::of("mezzo_hook_remove_executor", "remove-executor").directory("archive_dir", "archives")
     );
-    audit: hook_tests(super::of("example_audit_hook", "example/audit").directory("directory", "audit"));
+    audit: hook_tests(super::of("example_audit_hook", "example/audit").directory("file", "audit.jsonl"));
 }
 
 fn of(crate_name: &str, module: &str) -> Subject {
@@ -97,8 +98,11 @@ fn cgroups(subsystem: &str) -> Subject {
     of("mezzo_isolator_cgroups", &format!("cgroups/{subsystem}"))
         .parameter("cgroups_root", &root)
         .afterwards(move || {
-            let left: Vec<_> =
-                mounts().into_iter().map(|mount| mount.join(&root)).filter(|dir| dir.exists()).collect();
+            let left: Vec<_> = mounts()
+                .into_iter()
+                .map(|mount| mount.join(&root))
+                .filter(|dir| dir.exists())
+                .collect();
             left.iter().for_each(|dir| remove(dir));
             if left.is_empty() { Ok(()) } else { Err(format!("cgroups {left:?}")) }
         })
@@ -190,7 +194,8 @@ fn every_built_in_module_is_here() {
             let name = parts.next().unwrap();
             let short = name.strip_prefix("cgroups/").unwrap_or(name);
             assert!(
-                this.contains(&format!("\"{name}\"")) || this.contains(&format!("cgroups(\"{short}\")")),
+                this.contains(&format!("\"{name}\""))
+                    || this.contains(&format!("cgroups(\"{short}\")")),
                 "{}: module `{name}` is in no test",
                 source.display()
             );
