@@ -18,7 +18,7 @@ const MEMORY: u64 = 16 * 1024 * 1024;
 
 #[test]
 fn many_small_files_are_measured_with_bounded_memory_and_let_go_at_once() {
-    let files: u32 = std::env::var("MEZZO_TEST_FILES").map_or(50_000, |text| text.parse().unwrap());
+    let files: u32 = std::env::var("MEZZO_TEST_FILES").map_or(20_000, |text| text.parse().unwrap());
     let world = World::new(false);
     let sandbox = world.sandbox("c");
     for number in 0..files {

@@ -1,6 +1,7 @@
 //! The isolator around the monitor: which containers there are, and the thread of the rounds.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -42,16 +43,18 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    containers: BTreeMap<String, Container>,
+    containers: BTreeMap<Key, Container>,
     /// Of the last container; tells one from another that has the same name later.
     last: u64,
     stopping: bool,
 }
 
+/// A container's id, outermost first.
+type Key = Vec<String>;
+
 struct Container {
+    name: String,
     number: u64,
-    /// The containers it is nested in.
-    outer: Vec<String>,
     /// Not known before `isolate`.
     root: Option<Root>,
     /// A nested container that shares its parent's memory has none of its own; a recovered one has none before its first
@@ -64,6 +67,7 @@ struct Container {
 
 /// A container to look at in a round.
 struct Target {
+    key: Key,
     name: String,
     number: u64,
     roots: Vec<Root>,
@@ -146,10 +150,11 @@ impl Isolator for ProcfsIsolator {
     }
 
     fn isolate(&self, request: IsolateRequest) -> Result<IsolateResponse, ModuleError> {
-        let name = container_name(&request.container_id.unwrap_or_default());
+        let id = request.container_id.unwrap_or_default();
         let root = self.shared.root(request.pid.unwrap_or_default());
         let mut state = self.shared.state();
-        let Some(container) = state.containers.get_mut(&name) else {
+        let Some(container) = state.containers.get_mut(&key(&id)) else {
+            let name = container_name(&id);
             return Err(ModuleError::not_found(format!("container `{name}` was not prepared")));
         };
         container.root = Some(root);
@@ -159,10 +164,10 @@ impl Isolator for ProcfsIsolator {
     }
 
     fn watch(&self, request: WatchRequest, done: Completion<WatchResponse>) {
-        let name = container_name(&request.container_id.unwrap_or_default());
+        let key = key(&request.container_id.unwrap_or_default());
         let limit = {
             let state = self.shared.state();
-            state.containers.get(&name).map(|container| Arc::clone(&container.limit))
+            state.containers.get(&key).map(|container| Arc::clone(&container.limit))
         };
         match limit {
             Some(limit) => limit.watch(done),
@@ -171,9 +176,9 @@ impl Isolator for ProcfsIsolator {
     }
 
     fn update(&self, request: UpdateRequest) -> Result<UpdateResponse, ModuleError> {
-        let name = container_name(&request.container_id.unwrap_or_default());
+        let key = key(&request.container_id.unwrap_or_default());
         let mut state = self.shared.state();
-        if let Some(container) = state.containers.get_mut(&name).filter(|known| !known.shares) {
+        if let Some(container) = state.containers.get_mut(&key).filter(|known| !known.shares) {
             container.limits = self.shared.settings.limits(&request.requests, &request.limits);
         }
         Ok(UpdateResponse::default())
@@ -181,9 +186,10 @@ impl Isolator for ProcfsIsolator {
 
     /// What the last round saw; nothing before the first that judged it.
     fn usage(&self, request: UsageRequest) -> Result<UsageResponse, ModuleError> {
-        let name = container_name(&request.container_id.unwrap_or_default());
+        let id = request.container_id.unwrap_or_default();
         let state = self.shared.state();
-        let Some(container) = state.containers.get(&name) else {
+        let Some(container) = state.containers.get(&key(&id)) else {
+            let name = container_name(&id);
             return Err(ModuleError::not_found(format!("container `{name}` is unknown")));
         };
         let statistics = ResourceStatistics {
@@ -195,9 +201,9 @@ impl Isolator for ProcfsIsolator {
     }
 
     fn cleanup(&self, request: CleanupRequest) -> Result<CleanupResponse, ModuleError> {
-        let name = container_name(&request.container_id.unwrap_or_default());
+        let key = key(&request.container_id.unwrap_or_default());
         // Dropped without the lock: who watches it is told then.
-        let container = self.shared.state().containers.remove(&name);
+        let container = self.shared.state().containers.remove(&key);
         drop(container);
         Ok(CleanupResponse::default())
     }
@@ -218,33 +224,38 @@ impl Shared {
 
 impl State {
     fn insert(&mut self, id: &ContainerId, root: Option<Root>, limits: Limits, shares: bool) {
-        let outer = std::iter::successors(id.parent.as_deref(), |id| id.parent.as_deref());
         self.last += 1;
         let container = Container {
+            name: container_name(id),
             number: self.last,
-            outer: outer.map(container_name).collect(),
             root,
             limits,
             shares,
             limit: Arc::default(),
             used: None,
         };
-        self.containers.insert(container_name(id), container);
+        self.containers.insert(key(id), container);
     }
 
     /// Who is looked at: all that have a process, are not over already, and whose memory is their own.
     fn targets(&self) -> Vec<Target> {
-        let watched = self.containers.iter().filter_map(|(name, container)| {
+        let watched = self.containers.iter().filter_map(|(key, container)| {
             let root = container.root.filter(|_| !container.shares)?;
-            (!container.limit.is_reached()).then_some((name, container, root))
+            (!container.limit.is_reached()).then_some((key, container, root))
         });
-        let target = |(name, container, root): (&String, &Container, Root)| {
-            let nested = self.containers.values().filter(|other| other.outer.contains(name));
-            let roots = std::iter::once(root).chain(nested.filter_map(|nested| nested.root));
+        let target = |(key, container, root): (&Key, &Container, Root)| {
+            // Those nested in it come right after it.
+            let after = (Bound::Excluded(key), Bound::Unbounded);
+            let nested = self
+                .containers
+                .range::<Key, _>(after)
+                .take_while(|(other, _)| other.starts_with(key))
+                .filter_map(|(_, nested)| nested.root);
             Target {
-                name: name.clone(),
+                key: key.clone(),
+                name: container.name.clone(),
                 number: container.number,
-                roots: roots.collect(),
+                roots: std::iter::once(root).chain(nested).collect(),
                 limits: container.limits,
                 limit: Arc::clone(&container.limit),
             }
@@ -333,7 +344,7 @@ impl<'a> Rounds<'a> {
         let Some(monitored) = self.monitored.get(&target.number) else { return };
         let used = monitored.total(0);
         let mut state = self.shared.state();
-        let container = state.containers.get_mut(&target.name);
+        let container = state.containers.get_mut(&target.key);
         if let Some(container) = container.filter(|known| known.number == target.number) {
             container.used = Some(used);
         }
@@ -379,6 +390,14 @@ impl<'a> Rounds<'a> {
             reason: Some(Reason::ContainerLimitationMemory.into()),
         });
     }
+}
+
+fn key(id: &ContainerId) -> Key {
+    let mut key: Key = std::iter::successors(Some(id), |id| id.parent.as_deref())
+        .map(|id| id.value.clone())
+        .collect();
+    key.reverse();
+    key
 }
 
 /// So much memory, as a resource.

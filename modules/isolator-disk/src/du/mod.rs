@@ -28,7 +28,7 @@ use mezzo_module_api::v1::{
     UpdateResponse, UsageRequest, UsageResponse, WatchRequest, WatchResponse,
 };
 use mezzo_module_api::{Completion, Host, Isolator, ModuleError, Parameters, container_name};
-use mezzo_proto::v1::ResourceStatistics;
+use mezzo_proto::v1::{ContainerId, ResourceStatistics};
 
 use crate::places::Place;
 use rota::Key;
@@ -137,11 +137,10 @@ impl Isolator for DuIsolator {
     }
 
     fn watch(&self, request: WatchRequest, done: Completion<WatchResponse>) {
-        let name = container_name(&request.container_id.unwrap_or_default());
-        let limit = {
+        let limit = outermost(request.container_id).and_then(|name| {
             let state = self.shared.state();
             state.containers.get(&name).map(|container| Arc::clone(&container.limit))
-        };
+        });
         match limit {
             Some(limit) => limit.watch(done),
             None => done.never(),
@@ -149,18 +148,20 @@ impl Isolator for DuIsolator {
     }
 
     fn update(&self, request: UpdateRequest) -> Result<UpdateResponse, ModuleError> {
-        self.start()?;
-        let name = container_name(&request.container_id.unwrap_or_default());
-        self.shared.state().set_resources(&name, &request.requests, Instant::now());
-        self.shared.changed.notify_all();
+        if let Some(name) = outermost(request.container_id) {
+            self.start()?;
+            self.shared.state().set_resources(&name, &request.requests, Instant::now());
+            self.shared.changed.notify_all();
+        }
         Ok(UpdateResponse::default())
     }
 
     fn usage(&self, request: UsageRequest) -> Result<UsageResponse, ModuleError> {
-        let name = container_name(&request.container_id.unwrap_or_default());
+        let name = container_name(&request.container_id.clone().unwrap_or_default());
         let state = self.shared.state();
-        let Some(container) = state.containers.get(&name) else {
-            return Err(unknown(&name));
+        let known = outermost(request.container_id).and_then(|name| state.containers.get(&name));
+        let Some(container) = known else {
+            return Err(ModuleError::not_found(format!("container `{name}` is unknown")));
         };
         let mut statistics = ResourceStatistics::default();
         for (place, measured) in &container.places {
@@ -176,7 +177,9 @@ impl Isolator for DuIsolator {
     }
 
     fn cleanup(&self, request: CleanupRequest) -> Result<CleanupResponse, ModuleError> {
-        let name = container_name(&request.container_id.unwrap_or_default());
+        let Some(name) = outermost(request.container_id) else {
+            return Ok(CleanupResponse::default());
+        };
         let mut state = self.shared.state();
         // Goes last, without the lock: who watches it is told then.
         let container = state.containers.remove(&name);
@@ -193,8 +196,10 @@ impl Isolator for DuIsolator {
     }
 }
 
-fn unknown(name: &str) -> ModuleError {
-    ModuleError::not_found(format!("container `{name}` is unknown"))
+/// The name of a container that is in no other; only those are known here.
+fn outermost(id: Option<ContainerId>) -> Option<String> {
+    let id = id.unwrap_or_default();
+    id.parent.is_none().then_some(id.value)
 }
 
 impl std::fmt::Debug for DuIsolator {
