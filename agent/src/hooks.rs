@@ -219,13 +219,22 @@ pub(crate) async fn environment(
 }
 
 /// Asks one hook; none if it has nothing to say. One that fails, or does not come back, is passed over.
-pub(crate) async fn ask<T: Send + 'static>(
+pub(crate) fn ask<T: Send + 'static>(
     hook: &NamedHook,
     call: &'static str,
     patience: Duration,
     work: impl FnOnce(&AnyHook) -> Result<T, ModuleError> + Send + 'static,
+) -> impl Future<Output = Option<T>> + Send {
+    let answer = hook.call(call, patience, work);
+    async move { taken(hook, call, answer.await) }
+}
+
+fn taken<T>(
+    hook: &NamedHook,
+    call: &'static str,
+    answer: Result<Result<T, ModuleError>, NoAnswer>,
 ) -> Option<T> {
-    match hook.call(call, patience, work).await {
+    match answer {
         Ok(Ok(answer)) => Some(answer),
         Ok(Err(error)) if error.code == Code::Unimplemented => None,
         Ok(Err(error)) => {

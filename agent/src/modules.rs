@@ -34,7 +34,7 @@ pub enum ModulesError {
     },
     /// A library of a manifest is no good.
     #[error("cannot load the modules")]
-    Load(#[source] LoadError),
+    Load(#[source] Box<LoadError>),
     /// A module that was chosen is not there, or does not start.
     #[error("flag --{flag}")]
     Choose {
@@ -42,7 +42,7 @@ pub enum ModulesError {
         flag: &'static str,
         /// Why not.
         #[source]
-        source: LoadError,
+        source: Box<LoadError>,
     },
     /// An isolator cannot say what it can do.
     #[error("isolator '{isolator}' does not say what it is capable of")]
@@ -78,12 +78,12 @@ pub(crate) fn load(
             .map_err(|source| ModulesError::Manifest { flag: "modules_dir", source })?;
         options.manifests.push(manifest);
     }
-    let modules = Modules::load(options).map_err(ModulesError::Load)?;
+    let modules = Modules::load(options).map_err(|source| ModulesError::Load(Box::new(source)))?;
     let isolation = match &flags.isolation {
         Some(isolation) => parameters::in_order(isolation),
         None => parameters::default_isolation(root).to_owned(),
     };
-    let choose = |flag| move |source| ModulesError::Choose { flag, source };
+    let choose = |flag| move |source| ModulesError::Choose { flag, source: Box::new(source) };
     let chosen = modules.isolators(&isolation).map_err(choose("isolation"))?;
     let mut isolators = Vec::with_capacity(chosen.len());
     for one in chosen {

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Context as _;
 use mezzo_proto::v1::agent::agent_service_client::AgentServiceClient;
 use mezzo_proto::v1::master::master_service_client::MasterServiceClient;
+use rustix::process::Signal;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::process::Process;
@@ -228,6 +230,23 @@ impl Cluster {
         agent.process.take().context("the agent does not run")?.kill()
     }
 
+    /// Asks the master to end and waits for it.
+    ///
+    /// # Errors
+    /// When it does not run, or does not end.
+    pub async fn stop_master(&mut self) -> anyhow::Result<ExitStatus> {
+        stop(self.master.take().context("the master does not run")?).await
+    }
+
+    /// Asks an agent to end and waits for it. What it runs goes on.
+    ///
+    /// # Errors
+    /// When it does not run, or does not end.
+    pub async fn stop_agent(&mut self, n: usize) -> anyhow::Result<ExitStatus> {
+        let agent = self.agents.get_mut(n).with_context(|| format!("no agent {n}"))?;
+        stop(agent.process.take().context("the agent does not run")?).await
+    }
+
     /// Starts an agent again, at its old address.
     ///
     /// # Errors
@@ -300,6 +319,11 @@ impl Cluster {
             eprintln!("--- agent {n}\n{}", self.agent_log(n));
         }
     }
+}
+
+async fn stop(mut process: Process) -> anyhow::Result<ExitStatus> {
+    process.signal(Signal::TERM)?;
+    process.ended().await
 }
 
 async fn channel(address: SocketAddr) -> anyhow::Result<Channel> {

@@ -22,11 +22,13 @@ mod cleanup;
 mod cluster;
 mod finished;
 mod http;
+mod modules;
 mod process;
 mod wait;
 
 pub use cluster::{Builder, Cluster};
 pub use finished::{Finished, finished};
 pub use http::http_get;
+pub use modules::{TEST_MODULES, library, manifest};
 pub use process::{Process, binary, cpu_seconds, resident_mib};
 pub use wait::{slowness, until};

@@ -30,6 +30,7 @@ const UNSAFE_FOLDERS: [&str; 3] = ["modules/abi/", "modules/host/", "agent/linux
 const LAYERS: &[(&str, &[&str])] = &[
     ("examples/", &["sdk", "modules/abi", "modules/api"]),
     ("integration-tests", &["*"]),
+    ("integration-tests/", &["*"]),
     // Tooling: starts the real binaries, and may look at them with the same clients as everybody.
     ("xtask", &["sdk", "proto", "model", "runtime"]),
     ("cli", &["sdk", "proto", "model", "runtime"]),

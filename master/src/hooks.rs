@@ -166,26 +166,34 @@ impl Hooks {
     }
 
     /// Asks one hook; none if it has nothing to say. One that fails, or does not come back, is passed over.
-    async fn ask<T: Send + 'static>(
+    fn ask<T: Send + 'static>(
         &self,
         hook: &Callee<AnyHook>,
         call: &'static str,
         work: impl FnOnce(&AnyHook) -> Result<T, ModuleError> + Send + 'static,
-    ) -> Option<T> {
-        match hook.call(call, self.patience, work).await {
-            Ok(Ok(answer)) => Some(answer),
-            Ok(Err(error)) if error.code == Code::Unimplemented => None,
-            Ok(Err(error)) => {
-                let hook = hook.name();
-                tracing::warn!(hook, call, "a hook failed and is passed over: {error}");
-                None
-            }
-            // Was told when it did not come back.
-            Err(NoAnswer::Closed(_)) => None,
-            Err(none) => {
-                tracing::error!(hook = hook.name(), call, "a hook is passed over: {none}");
-                None
-            }
+    ) -> impl Future<Output = Option<T>> + Send {
+        let answer = hook.call(call, self.patience, work);
+        async move { taken(hook.name(), call, answer.await) }
+    }
+}
+
+fn taken<T>(
+    hook: &str,
+    call: &'static str,
+    answer: Result<Result<T, ModuleError>, NoAnswer>,
+) -> Option<T> {
+    match answer {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) if error.code == Code::Unimplemented => None,
+        Ok(Err(error)) => {
+            tracing::warn!(hook, call, "a hook failed and is passed over: {error}");
+            None
+        }
+        // Was told when it did not come back.
+        Err(NoAnswer::Closed(_)) => None,
+        Err(none) => {
+            tracing::error!(hook, call, "a hook is passed over: {none}");
+            None
         }
     }
 }

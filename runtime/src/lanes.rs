@@ -42,29 +42,29 @@ impl<M: ?Sized + Send + Sync + 'static> Callee<M> {
     ///
     /// # Errors
     /// When there is no answer in time.
-    pub async fn call<T: Send + 'static>(
+    pub fn call<T: Send + 'static>(
         &self,
         kind: &'static str,
         patience: Duration,
         work: impl FnOnce(&M) -> T + Send + 'static,
-    ) -> Result<T, NoAnswer> {
-        self.call_or(kind, patience, work, |_, _| {}).await
+    ) -> impl Future<Output = Result<T, NoAnswer>> + Send {
+        self.call_or(kind, patience, work, |_, _| {})
     }
 
     /// As [`Lanes::call_or`].
     ///
     /// # Errors
     /// When there is no answer in time.
-    pub async fn call_or<T: Send + 'static>(
+    pub fn call_or<T: Send + 'static>(
         &self,
         kind: &'static str,
         patience: Duration,
         work: impl FnOnce(&M) -> T + Send + 'static,
         late: impl FnOnce(&M, T) + Send + 'static,
-    ) -> Result<T, NoAnswer> {
+    ) -> impl Future<Output = Result<T, NoAnswer>> + Send {
         let (thing, again) = (Arc::clone(&self.thing), Arc::clone(&self.thing));
         let late = move |answer| late(&again, answer);
-        self.lanes.call_or(kind, patience, move || work(&thing), late).await
+        self.lanes.call_or(kind, patience, move || work(&thing), late)
     }
 }
 
@@ -124,58 +124,33 @@ impl Lanes {
     ///
     /// # Errors
     /// When there is no answer in time.
-    pub async fn call<T: Send + 'static>(
+    pub fn call<T: Send + 'static>(
         &self,
         kind: &'static str,
         patience: Duration,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, NoAnswer> {
-        self.call_or(kind, patience, work, drop).await
+    ) -> impl Future<Output = Result<T, NoAnswer>> + Send {
+        self.call_or(kind, patience, work, drop)
     }
 
     /// The same; an answer that comes after the caller has given up goes to `late`, on the thread of the call.
     ///
     /// # Errors
     /// When there is no answer in time.
-    pub async fn call_or<T: Send + 'static>(
+    pub fn call_or<T: Send + 'static>(
         &self,
         kind: &'static str,
         patience: Duration,
         work: impl FnOnce() -> T + Send + 'static,
         late: impl FnOnce(T) + Send + 'static,
-    ) -> Result<T, NoAnswer> {
+    ) -> impl Future<Output = Result<T, NoAnswer>> + Send {
         let lane = self.lane(kind);
-        let given_up = lane.given_up.load(Ordering::SeqCst);
-        if given_up >= self.places {
-            return Err(NoAnswer::Closed(given_up));
-        }
-        let (answer, mut answered) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
         let phase = Arc::new(Mutex::new(Phase::Waiting));
-        let call = async {
-            // The semaphore is never closed.
-            let place = Arc::clone(&lane.places).acquire_owned().await.ok();
-            *lock(&phase) = Phase::Running;
-            let run = Run { lane: Arc::clone(&lane), phase: Arc::clone(&phase), _place: place };
-            // Its end is told by the answer.
-            drop(spawn_blocking(move || run.work(work, answer, late)));
-            (&mut answered).await
-        };
-        match tokio::time::timeout(patience, call).await {
-            Ok(Ok(result)) => return Ok(result),
-            Ok(Err(_)) => return Err(NoAnswer::Panicked),
-            Err(_) => {}
-        }
-        let mut phase = lock(&phase);
-        match *phase {
-            // In the very last moment.
-            Phase::Answered => answered.try_recv().map_err(|_| NoAnswer::Late(patience)),
-            Phase::Running => {
-                *phase = Phase::GivenUp;
-                lane.given_up.fetch_add(1, Ordering::SeqCst);
-                Err(NoAnswer::Late(patience))
-            }
-            Phase::Waiting | Phase::GivenUp => Err(NoAnswer::Late(patience)),
-        }
+        let run = Run { lane: Arc::clone(&lane), phase: Arc::clone(&phase) };
+        // Boxed, since what is called with may be large, and whoever waits may be one of many.
+        let run: Job = Box::new(move |place| run.work(place, work, answer, late));
+        wait(lane, self.places, patience, run, answered, phase)
     }
 
     fn lane(&self, kind: &'static str) -> Arc<Lane> {
@@ -191,6 +166,47 @@ impl Lanes {
     }
 }
 
+/// A call, given its place.
+type Job = Box<dyn FnOnce(Option<OwnedSemaphorePermit>) + Send>;
+
+async fn wait<T>(
+    lane: Arc<Lane>,
+    places: usize,
+    patience: Duration,
+    run: Job,
+    mut answered: oneshot::Receiver<T>,
+    phase: Arc<Mutex<Phase>>,
+) -> Result<T, NoAnswer> {
+    let given_up = lane.given_up.load(Ordering::SeqCst);
+    if given_up >= places {
+        return Err(NoAnswer::Closed(given_up));
+    }
+    let call = async {
+        // The semaphore is never closed.
+        let place = Arc::clone(&lane.places).acquire_owned().await.ok();
+        *lock(&phase) = Phase::Running;
+        // Its end is told by the answer.
+        drop(spawn_blocking(move || run(place)));
+        (&mut answered).await
+    };
+    match tokio::time::timeout(patience, call).await {
+        Ok(Ok(result)) => return Ok(result),
+        Ok(Err(_)) => return Err(NoAnswer::Panicked),
+        Err(_) => {}
+    }
+    let mut phase = lock(&phase);
+    match *phase {
+        // In the very last moment.
+        Phase::Answered => answered.try_recv().map_err(|_| NoAnswer::Late(patience)),
+        Phase::Running => {
+            *phase = Phase::GivenUp;
+            lane.given_up.fetch_add(1, Ordering::SeqCst);
+            Err(NoAnswer::Late(patience))
+        }
+        Phase::Waiting | Phase::GivenUp => Err(NoAnswer::Late(patience)),
+    }
+}
+
 /// How far a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -202,15 +218,21 @@ enum Phase {
     GivenUp,
 }
 
-/// A call on its thread. It has its place until it is dropped.
+/// A call on its thread.
 struct Run {
     lane: Arc<Lane>,
     phase: Arc<Mutex<Phase>>,
-    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Run {
-    fn work<T>(self, work: impl FnOnce() -> T, answer: oneshot::Sender<T>, late: impl FnOnce(T)) {
+    /// Has its place to the end, and to that of a panic.
+    fn work<T>(
+        self,
+        _place: Option<OwnedSemaphorePermit>,
+        work: impl FnOnce() -> T,
+        answer: oneshot::Sender<T>,
+        late: impl FnOnce(T),
+    ) {
         let result = work();
         let mut phase = lock(&self.phase);
         if *phase == Phase::Running {

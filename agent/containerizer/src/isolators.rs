@@ -21,13 +21,14 @@ use crate::merge::Variables;
 use crate::{ContainerSpec, LaunchError, UpdateError};
 
 /// Asks a module. One that does not do this, or has nothing to say, gives none.
-pub(crate) async fn ask<M: ?Sized + Send + Sync + 'static, T: Send + 'static>(
+pub(crate) fn ask<M: ?Sized + Send + Sync + 'static, T: Send + 'static>(
     module: &Callee<M>,
     call: &'static str,
     patience: Duration,
     work: impl FnOnce(&M) -> Result<T, ModuleError> + Send + 'static,
-) -> Result<Option<T>, ModuleError> {
-    answered(module.call(call, patience, work).await)
+) -> impl Future<Output = Result<Option<T>, ModuleError>> + Send {
+    let answer = module.call(call, patience, work);
+    async move { answered(answer.await) }
 }
 
 /// What came back, in terms of modules.

@@ -10,19 +10,26 @@ mod checkpoints;
 mod command_line;
 mod examples;
 mod framework;
+mod hook_chain;
 mod hooks;
+mod hostile_allocator;
 mod isolation;
 mod kernel;
 mod kill;
 mod launch;
 mod leftovers;
+mod limits;
 mod memory;
+mod modules;
+mod ports;
+mod posix;
 mod raw;
 mod refusals;
 mod restart;
 mod services;
 mod shared;
 mod statistics;
+mod stuck_modules;
 
 /// The name of a test's end: an error that is shown with all its causes.
 pub(crate) type Done = anyhow::Result<()>;

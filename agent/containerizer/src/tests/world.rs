@@ -95,7 +95,7 @@ impl World {
     pub(crate) fn containerizer(self: &Arc<Self>) -> MezzoContainerizer {
         let mut config = Config::new(self.dir.join("run"), "/no/launcher");
         config.namespaces = Namespaces::NONE;
-        config.kill_timeout = std::time::Duration::from_millis(50);
+        config.kill_timeout = Duration::from_millis(50);
         (config.module_watchdog, config.module_call_timeout) = self.patience;
         config.launches_at_once = 1;
         config.isolators =
