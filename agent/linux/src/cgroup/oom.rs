@@ -1,8 +1,9 @@
 //! "This container ran out of memory", as a file descriptor.
 //!
 //! Version 1 signals an eventfd registered on `memory.oom_control`; version 2 changes `memory.events`, which inotify
-//! sees. Both also wake up when the cgroup is removed, so a wake-up is only a reason to look: [`OomWatch::check`] decides
-//! by the counters in the files.
+//! sees. Both wake up for other reasons too (version 1 when the cgroup is removed), so a wake-up is only a reason to look:
+//! [`OomWatch::check`] decides by the counters in the files. Removal of a version-2 cgroup wakes nobody: who removes it drops
+//! the watch.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ pub enum OomEvent {
         /// How many processes of the cgroup the kernel has killed for it so far.
         killed: u64,
     },
-    /// The cgroup was removed; nothing more will come.
+    /// The cgroup was removed; nothing more will come. (Version 2: found out by whoever looks, nobody is woken for it.)
     Removed,
 }
 
