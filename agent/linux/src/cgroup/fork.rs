@@ -6,7 +6,8 @@ use super::v1::Pids;
 use super::wakeup::Wakeup;
 use crate::{Error, Result};
 
-/// Watches `pids.events` of one cgroup, either version. Readable when there may be news; then call `check`.
+/// Watches `pids.events` of one cgroup, either version. Ready for [`Readiness::Priority`](super::Readiness) when there may be
+/// news; then call `check`.
 ///
 /// Kernels before 6.11 count in the cgroup of whoever forks, later ones (version 2) in the one whose limit it was: for a
 /// container whose processes are in a child without limits of its own, both are this cgroup.
@@ -19,7 +20,7 @@ pub struct ForkWatch {
 
 impl ForkWatch {
     pub(super) fn new(pids: Pids) -> Result<Self> {
-        let wakeup = Wakeup::of_file(&pids.cgroup().path().join("pids.events"))?;
+        let wakeup = Wakeup::of_events(&pids.cgroup().path().join("pids.events"))?;
         let seen = pids.refused()?;
         Ok(Self { wakeup, pids, seen })
     }
@@ -29,10 +30,11 @@ impl ForkWatch {
     /// # Errors
     /// When the counter cannot be read for another reason.
     pub fn check(&mut self) -> Result<Option<u64>> {
-        self.wakeup
+        let drained = self
+            .wakeup
             .drain()
-            .map_err(|errno| Error::io("read the events of", self.pids.cgroup().path(), errno))?;
-        match self.pids.refused() {
+            .map_err(|source| Error::io("read the events of", self.pids.cgroup().path(), source));
+        match drained.and_then(|_| self.pids.refused()) {
             Ok(now) => {
                 let before = std::mem::replace(&mut self.seen, now);
                 Ok(Some(now.saturating_sub(before)))

@@ -31,3 +31,4 @@ pub use limits::{
     memory_bytes, oom_score_adj,
 };
 pub use oom::{OomEvent, OomWatch};
+pub use wakeup::Readiness;

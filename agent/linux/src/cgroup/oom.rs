@@ -1,14 +1,13 @@
 //! "This container ran out of memory", as a file descriptor.
 //!
-//! Version 1 signals an eventfd registered on `memory.oom_control`; version 2 changes `memory.events`, which inotify
-//! sees. Both wake up for other reasons too (version 1 when the cgroup is removed), so a wake-up is only a reason to look:
-//! [`OomWatch::check`] decides by the counters in the files. Removal of a version-2 cgroup wakes nobody: who removes it drops
-//! the watch.
+//! Version 1 signals an eventfd registered on `memory.oom_control`; version 2 tells changes of `memory.events`. Version 1 also
+//! wakes up when the cgroup is removed, so a wake-up is only a reason to look: [`OomWatch::check`] decides by the counters in
+//! the files.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
 
-use super::wakeup::Wakeup;
+use super::wakeup::{Readiness, Wakeup};
 use super::{Cgroup, FlatKeyed};
 use crate::{Error, Result};
 
@@ -26,7 +25,8 @@ pub enum OomEvent {
     Removed,
 }
 
-/// Watches one cgroup for running out of memory. Readable (poll, `AsyncFd`) when there may be news; then call `check`.
+/// Watches one cgroup for running out of memory. Ready (see [`OomWatch::readiness`]) when there may be news; then call
+/// `check`.
 #[derive(Debug)]
 pub struct OomWatch {
     wakeup: Wakeup,
@@ -48,7 +48,7 @@ impl OomWatch {
 
     /// Watches a version-2 cgroup.
     pub(super) fn v2(cgroup: &Cgroup) -> Result<Self> {
-        Self::new(cgroup, Wakeup::of_file(&cgroup.path().join("memory.events"))?)
+        Self::new(cgroup, Wakeup::of_events(&cgroup.path().join("memory.events"))?)
     }
 
     fn new(cgroup: &Cgroup, wakeup: Wakeup) -> Result<Self> {
@@ -62,11 +62,13 @@ impl OomWatch {
     /// # Errors
     /// When the counters cannot be read for another reason than the cgroup being gone.
     pub fn check(&mut self) -> Result<OomEvent> {
-        let woken = self
-            .wakeup
-            .drain()
-            .map_err(|errno| Error::io("read the events of", self.cgroup.path(), errno))?
-            > 0;
+        let woken = match self.wakeup.drain() {
+            Ok(times) => times > 0,
+            Err(source) => {
+                let error = Error::io("read the events of", self.cgroup.path(), source);
+                return if error.is_not_found() { Ok(OomEvent::Removed) } else { Err(error) };
+            }
+        };
         let now = match self.counters() {
             Ok(now) => now,
             Err(error) if error.is_not_found() => return Ok(OomEvent::Removed),
@@ -75,10 +77,18 @@ impl OomWatch {
         let before = std::mem::replace(&mut self.seen, now);
         // Version 1 has no counter of limit hits, only of kills, and a hit may come before its kill: the eventfd itself is
         // the news. It is also signalled on removal, so only while the directory still stands.
-        let hit =
-            if self.wakeup.counts() { woken && self.cgroup.exists() } else { now.oom > before.oom };
+        let hit = match self.wakeup {
+            Wakeup::Eventfd { .. } => woken && self.cgroup.exists(),
+            Wakeup::Events(_) => now.oom > before.oom,
+        };
         let happened = hit || now.killed > before.killed;
         Ok(if happened { OomEvent::OutOfMemory { killed: now.killed } } else { OomEvent::Nothing })
+    }
+
+    /// What to poll it for.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.wakeup.readiness()
     }
 
     /// The cgroup being watched.
@@ -88,7 +98,10 @@ impl OomWatch {
     }
 
     fn counters(&self) -> Result<Counters> {
-        let name = if self.wakeup.counts() { "memory.oom_control" } else { "memory.events" };
+        let name = match self.wakeup {
+            Wakeup::Eventfd { .. } => "memory.oom_control",
+            Wakeup::Events(_) => "memory.events",
+        };
         let path: PathBuf = self.cgroup.path().join(name);
         let values = FlatKeyed::read(&path)?;
         Ok(Counters {

@@ -1,74 +1,93 @@
-//! A descriptor that becomes readable when something about a cgroup changes: an eventfd (version 1) or an inotify
-//! (version 2, and the `*.events` files of version 1).
+//! A descriptor that wakes up whoever polls it when something about a cgroup changes: an eventfd for the control files of
+//! version 1, an open `*.events` file otherwise.
+//!
+//! Not inotify: an instance of it per container is more than a user may have (128), and takes the kernel 10 ms to close.
 
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::event::EventfdFlags;
-use rustix::fs::inotify;
 
 use super::Cgroup;
 use crate::{Error, Result};
 
+/// How a descriptor says that there may be news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// It is readable (`POLLIN`).
+    Readable,
+    /// It has an exceptional condition (`POLLPRI`); it is always readable.
+    Priority,
+}
+
 /// Wakes up whoever polls it. A wake-up is only a reason to look.
 #[derive(Debug)]
-pub(super) struct Wakeup {
-    fd: OwnedFd,
-    /// The registration of an eventfd ends when its control file is closed.
-    control: Option<OwnedFd>,
+pub(super) enum Wakeup {
+    /// Registered for a control file, which has to stay open for that.
+    Eventfd { fd: OwnedFd, _control: OwnedFd },
+    /// A file that the kernel tells changes of until it is read again.
+    Events(File),
 }
 
 impl Wakeup {
     /// Registers an eventfd for a control file of a version-1 cgroup (`memory.oom_control`), with the arguments it takes.
     pub(super) fn of_control(cgroup: &Cgroup, name: &str, arguments: &str) -> Result<Self> {
         let path = cgroup.path().join(name);
-        let control: OwnedFd =
-            std::fs::File::open(&path).map_err(|source| Error::io("open", &path, source))?.into();
+        let control = open(&path)?;
         let fd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| Error::io("make an eventfd for", &path, errno))?;
         let registration = format!("{} {} {arguments}", fd.as_raw_fd(), control.as_raw_fd());
         cgroup.write("cgroup.event_control", registration.trim_end())?;
-        Ok(Self { fd, control: Some(control) })
+        Ok(Self::Eventfd { fd, _control: control.into() })
     }
 
-    /// Watches a file for changes, and for its removal.
-    pub(super) fn of_file(path: &Path) -> Result<Self> {
-        let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
-            .map_err(|errno| Error::io("make an inotify for", path, errno))?;
-        let what = inotify::WatchFlags::MODIFY | inotify::WatchFlags::DELETE_SELF;
-        inotify::add_watch(&fd, path, what).map_err(|errno| Error::io("watch", path, errno))?;
-        Ok(Self { fd, control: None })
+    /// Watches a file of counters for changes.
+    pub(super) fn of_events(path: &Path) -> Result<Self> {
+        let wakeup = Self::Events(open(path)?);
+        wakeup.drain().map_err(|source| Error::io("read", path, source))?;
+        Ok(wakeup)
     }
 
-    /// True for an eventfd, which counts, false for an inotify, which tells.
-    pub(super) fn counts(&self) -> bool {
-        self.control.is_some()
+    /// What to poll it for.
+    pub(super) fn readiness(&self) -> Readiness {
+        match self {
+            Self::Eventfd { .. } => Readiness::Readable,
+            Self::Events(_) => Readiness::Priority,
+        }
     }
 
-    /// Empties the descriptor: how often it was signalled (eventfd), or in how many reads it had something to tell.
-    pub(super) fn drain(&self) -> rustix::io::Result<u64> {
-        let mut buffer = [0_u8; 512];
-        let mut times = 0_u64;
-        loop {
-            match rustix::io::read(&self.fd, &mut buffer) {
-                Ok(0) | Err(rustix::io::Errno::AGAIN) => return Ok(times),
-                Ok(_) => {
-                    let count = if self.counts() {
-                        buffer.first_chunk().map_or(1, |bytes| u64::from_ne_bytes(*bytes))
-                    } else {
-                        1
-                    };
-                    times = times.saturating_add(count);
+    /// Takes the wake-up; how often an eventfd was signalled. A file does not count.
+    pub(super) fn drain(&self) -> io::Result<u64> {
+        match self {
+            Self::Eventfd { fd, .. } => {
+                let mut count = [0; 8];
+                match rustix::io::read(fd, &mut count) {
+                    Ok(_) => Ok(u64::from_ne_bytes(count)),
+                    Err(rustix::io::Errno::AGAIN) => Ok(0),
+                    Err(errno) => Err(errno.into()),
                 }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(errno),
+            }
+            Self::Events(file) => {
+                let mut file = file;
+                file.rewind()?;
+                io::copy(&mut file.take(4096), &mut io::sink())?;
+                Ok(0)
             }
         }
     }
 }
 
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|source| Error::io("open", path, source))
+}
+
 impl AsFd for Wakeup {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        match self {
+            Self::Eventfd { fd, .. } => fd.as_fd(),
+            Self::Events(file) => file.as_fd(),
+        }
     }
 }
