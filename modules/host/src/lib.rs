@@ -35,6 +35,7 @@ mod file;
 mod guard;
 mod inflight;
 mod known;
+mod libraries;
 mod loader;
 mod manifest;
 mod metered;

@@ -54,6 +54,11 @@ impl Options {
             probe: None,
         }
     }
+
+    /// Where the copies of the libraries are.
+    pub(crate) fn copies(&self) -> PathBuf {
+        self.runtime_dir.join("modules")
+    }
 }
 
 /// Parameters that a process gives to modules by name, for flags that exist apart from the manifest (`--cgroups_root`). Only
