@@ -62,14 +62,42 @@ async fn without_enforcement_the_agent_only_says_so() -> Done {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_task_that_an_agent_found_again_is_held_to_its_ports() -> Done {
+    let mut cluster = Cluster::quick()
+        .agent_flag("--isolation=cgroups/cpu,cgroups/mem,network/ports")
+        .agent_flag("--enforce_container_ports")
+        .agent_flag("--container_ports_watch_interval=100ms")
+        .start()
+        .await?;
+    let mut framework = TestFramework::connect(&cluster).await?;
+    let port = free_port()?;
+    let starts = tempfile::tempdir()?;
+    let go = starts.path().join("go");
+    let wait = format!("until [ -e {} ]; do sleep 0.05; done", go.display());
+    let command = format!("{wait}; {}", listening(&port.to_string())?);
+    framework.start(&Task::shell(command).id("late").cpus(0.5).mem(256.0)).await?;
+    cluster.kill_agent(0)?;
+    cluster.start_agent(0).await?;
+    std::fs::write(go, "")?;
+    let end = framework.ended("late").await?;
+    assert_eq!(end.reason(), Reason::ContainerLimitation, "{end:?}");
+    assert!(end.message().contains(&format!("port(s): [{port}-{port}]")), "{end:?}");
+    Ok(())
+}
+
 /// A task that listens on this port of loopback.
 fn listener(id: &str, port: &str) -> anyhow::Result<Task> {
+    Ok(Task::shell(listening(port)?).id(id).cpus(0.5).mem(256.0))
+}
+
+/// The command that does.
+fn listening(port: &str) -> anyhow::Result<String> {
     let master = binary("mezzo-master")?;
-    let command = format!(
+    Ok(format!(
         "exec {} --ip=127.0.0.1 --port={port} --registry=in_memory --work_dir=$PWD/work",
         master.display()
-    );
-    Ok(Task::shell(command).id(id).cpus(0.5).mem(256.0))
+    ))
 }
 
 /// A port that nobody listens on.

@@ -9,6 +9,8 @@ use mezzo_proto::v1::Environment;
 use mezzo_proto::v1::environment::Variable;
 use mezzo_proto::v1::environment::variable::Type;
 
+use crate::MASTER;
+
 /// Sets the same variables everywhere.
 #[derive(Debug)]
 pub struct EnvironmentHook {
@@ -22,8 +24,11 @@ impl EnvironmentHook {
     ///
     /// # Errors
     /// When a parameter is unknown or no variable.
-    pub fn new(_: Host, parameters: Parameters) -> Result<Self, ModuleError> {
+    pub fn new(host: Host, parameters: Parameters) -> Result<Self, ModuleError> {
         parameters.allow_only(&["variable", "task_variable"])?;
+        if host.process().name == MASTER {
+            host.warn("there are no executors in a master: this hook does nothing here");
+        }
         Ok(Self {
             executor: environment(&parameters, "variable")?,
             task: environment(&parameters, "task_variable")?,

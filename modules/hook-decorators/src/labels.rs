@@ -9,6 +9,8 @@ use mezzo_module_api::v1::{
 use mezzo_module_api::{Hook, Host, ModuleError, Parameters};
 use mezzo_proto::v1::{Label, Labels, TaskInfo, TaskStatus};
 
+use crate::MASTER;
+
 /// Puts labels on and takes labels off.
 #[derive(Debug)]
 pub struct LabelsHook {
@@ -23,7 +25,7 @@ impl LabelsHook {
     ///
     /// # Errors
     /// When a parameter is unknown, a label has no key, or there are two rules for one key.
-    pub fn new(_: Host, parameters: Parameters) -> Result<Self, ModuleError> {
+    pub fn new(host: Host, parameters: Parameters) -> Result<Self, ModuleError> {
         parameters.allow_only(&["label", "remove", "at"])?;
         let (mut on_tasks, mut on_updates) = (false, false);
         for place in parameters.all("at") {
@@ -56,6 +58,9 @@ impl LabelsHook {
         for key in parameters.all("remove") {
             only_rule("remove", key, key)?;
             remove.insert(key.to_owned());
+        }
+        if on_updates && host.process().name == MASTER {
+            host.warn("status updates are decorated by agents: `at` = `status` does nothing here");
         }
         Ok(Self { put, remove, on_tasks: on_tasks || !on_updates, on_updates })
     }

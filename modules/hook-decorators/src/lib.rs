@@ -26,6 +26,9 @@ use mezzo_module_abi::export_module;
 pub use environment::EnvironmentHook;
 pub use labels::LabelsHook;
 
+/// What a master is called among the processes that load modules.
+const MASTER: &str = "mezzo-master";
+
 export_module! {
     hook "environment" ("sets environment variables of executors and tasks") = EnvironmentHook::new;
     hook "labels" ("adds and removes labels of tasks and status updates") = LabelsHook::new;
