@@ -249,7 +249,8 @@ impl Isolator for CgroupsIsolator {
             )));
         };
         if shared && !self.layout.is_v2() {
-            self.layout.attach(self.owner(&id), pid)?;
+            // The ancestor may have been started when there were fewer subsystems.
+            self.layout.attach(self.owner(&id), pid, true)?;
             return Ok(IsolateResponse::default());
         }
         if !shared {
@@ -258,7 +259,7 @@ impl Isolator for CgroupsIsolator {
                 subsystem.isolate(&container, pid)?;
             }
         }
-        self.layout.attach(&id, pid)?;
+        self.layout.attach(&id, pid, false)?;
         Ok(IsolateResponse::default())
     }
 

@@ -145,18 +145,27 @@ impl Layout {
         Ok(())
     }
 
-    /// Puts a process into the container's cgroups.
-    pub(crate) fn attach(&self, id: &ContainerId, pid: i32) -> Result<(), ModuleError> {
-        let cgroups: Vec<_> =
-            self.cgroups(id)?.into_iter().map(|cgroup| self.inside(cgroup)).collect();
-        if let [cgroup] = cgroups.as_slice()
-            && self.is_v2()
-            && cgroup.procs().is_ok_and(|inside| inside.contains(&pid))
-        {
-            // Another isolator of this library was here first; moving costs the kernel a pause even when nothing moves.
-            return Ok(());
+    /// Puts a process into the container's cgroups; `present` only: those that exist.
+    ///
+    /// One after the other: the kernel makes the first move wait (a millisecond, or ten under load), the next ones pass.
+    pub(crate) fn attach(
+        &self,
+        id: &ContainerId,
+        pid: i32,
+        present: bool,
+    ) -> Result<(), ModuleError> {
+        for cgroup in self.cgroups(id)? {
+            if present && !cgroup.exists() {
+                continue;
+            }
+            let cgroup = self.inside(cgroup);
+            // In version 2 another isolator of this library may have been here first: spares the wait.
+            let is_inside = || cgroup.procs().is_ok_and(|inside| inside.contains(&pid));
+            if !(self.is_v2() && is_inside()) {
+                cgroup.attach(pid).map_err(broken)?;
+            }
         }
-        attach_to_all(&cgroups, pid).map_err(broken)
+        Ok(())
     }
 
     /// Kills what is left in the container's cgroups and removes them; those that are gone are fine.
@@ -228,33 +237,6 @@ impl Layout {
 pub(crate) fn shares_cgroups(id: &ContainerId, info: Option<&ContainerInfo>) -> bool {
     let linux = info.and_then(|info| info.linux_info.as_ref());
     id.parent.is_some() && linux.and_then(|linux| linux.share_cgroups).unwrap_or(true)
-}
-
-/// Version 1 makes whoever moves a process wait for a moment in each hierarchy (a millisecond or so), all hierarchies at
-/// the same time if asked at the same time.
-fn attach_to_all(cgroups: &[Cgroup], pid: i32) -> mezzo_linux::Result<()> {
-    let Some((first, others)) = cgroups.split_first() else { return Ok(()) };
-    std::thread::scope(|scope| {
-        let mut waiting = Vec::new();
-        let mut outcome = Ok(());
-        for cgroup in others {
-            let attach = move || cgroup.attach(pid);
-            match std::thread::Builder::new()
-                .name("mezzo-attach".to_owned())
-                .spawn_scoped(scope, attach)
-            {
-                Ok(thread) => waiting.push(thread),
-                // No thread to be had: then one after the other.
-                Err(_) => outcome = outcome.and(attach()),
-            }
-        }
-        outcome = outcome.and(first.attach(pid));
-        for thread in waiting {
-            // It does nothing that panics.
-            outcome = outcome.and(thread.join().unwrap_or(Ok(())));
-        }
-        outcome
-    })
 }
 
 fn create_once(cgroup: &Cgroup) -> Result<(), ModuleError> {

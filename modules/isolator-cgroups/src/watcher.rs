@@ -5,6 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use mezzo_linux::cgroup::Readiness;
 use mezzo_module_api::{Host, ModuleError};
 use rustix::event::{EventfdFlags, Timespec, epoll};
 
@@ -16,8 +17,8 @@ const ROUND: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 /// A source of events that knows what to do about them.
 pub(crate) trait Watched: Send {
-    /// Readable when there may be news.
-    fn fd(&self) -> BorrowedFd<'_>;
+    /// Ready when there may be news, and for what.
+    fn fd(&self) -> (BorrowedFd<'_>, Readiness);
 
     /// True when the kernel does not always tell: then it is looked at every now and then as well.
     fn is_polled(&self) -> bool {
@@ -73,14 +74,19 @@ impl Watcher {
         Ok(Self { shared, stop, thread: Mutex::new(None) })
     }
 
-    /// Looks at `source` whenever it is readable.
+    /// Looks at `source` whenever it is ready.
     pub(crate) fn add(&self, source: impl Watched + 'static) -> Result<WatchKey, ModuleError> {
         self.start()?;
         let mut entries = self.shared.entries();
         entries.last += 1;
         let key = entries.last;
         let data = epoll::EventData::new_u64(key);
-        epoll::add(&self.shared.epoll, source.fd(), data, epoll::EventFlags::IN).map_err(failed)?;
+        let (fd, readiness) = source.fd();
+        let flags = match readiness {
+            Readiness::Readable => epoll::EventFlags::IN,
+            Readiness::Priority => epoll::EventFlags::PRI,
+        };
+        epoll::add(&self.shared.epoll, fd, data, flags).map_err(failed)?;
         entries.by_key.insert(key, Some(Box::new(source)));
         Ok(WatchKey(key))
     }
@@ -125,7 +131,7 @@ impl Shared {
     }
 
     fn end(&self, source: &dyn Watched) {
-        let _ = epoll::delete(&self.epoll, source.fd());
+        let _ = epoll::delete(&self.epoll, source.fd().0);
     }
 
     fn run(&self) {

@@ -78,7 +78,7 @@ impl OomWatch {
         // Version 1 has no counter of limit hits, only of kills, and a hit may come before its kill: the eventfd itself is
         // the news. It is also signalled on removal, so only while the directory still stands.
         let hit = match self.wakeup {
-            Wakeup::Eventfd { .. } => woken && self.cgroup.exists(),
+            Wakeup::Eventfd(_) => woken && self.cgroup.exists(),
             Wakeup::Events(_) => now.oom > before.oom,
         };
         let happened = hit || now.killed > before.killed;
@@ -99,7 +99,7 @@ impl OomWatch {
 
     fn counters(&self) -> Result<Counters> {
         let name = match self.wakeup {
-            Wakeup::Eventfd { .. } => "memory.oom_control",
+            Wakeup::Eventfd(_) => "memory.oom_control",
             Wakeup::Events(_) => "memory.events",
         };
         let path: PathBuf = self.cgroup.path().join(name);

@@ -25,8 +25,8 @@ pub enum Readiness {
 /// Wakes up whoever polls it. A wake-up is only a reason to look.
 #[derive(Debug)]
 pub(super) enum Wakeup {
-    /// Registered for a control file, which has to stay open for that.
-    Eventfd { fd: OwnedFd, _control: OwnedFd },
+    /// Registered for a control file.
+    Eventfd(OwnedFd),
     /// A file that the kernel tells changes of until it is read again.
     Events(File),
 }
@@ -40,7 +40,8 @@ impl Wakeup {
             .map_err(|errno| Error::io("make an eventfd for", &path, errno))?;
         let registration = format!("{} {} {arguments}", fd.as_raw_fd(), control.as_raw_fd());
         cgroup.write("cgroup.event_control", registration.trim_end())?;
-        Ok(Self::Eventfd { fd, _control: control.into() })
+        // The registration lives as long as the eventfd; the control file only says what it is for.
+        Ok(Self::Eventfd(fd))
     }
 
     /// Watches a file of counters for changes.
@@ -53,7 +54,7 @@ impl Wakeup {
     /// What to poll it for.
     pub(super) fn readiness(&self) -> Readiness {
         match self {
-            Self::Eventfd { .. } => Readiness::Readable,
+            Self::Eventfd(_) => Readiness::Readable,
             Self::Events(_) => Readiness::Priority,
         }
     }
@@ -61,7 +62,7 @@ impl Wakeup {
     /// Takes the wake-up; how often an eventfd was signalled. A file does not count.
     pub(super) fn drain(&self) -> io::Result<u64> {
         match self {
-            Self::Eventfd { fd, .. } => {
+            Self::Eventfd(fd) => {
                 let mut count = [0; 8];
                 match rustix::io::read(fd, &mut count) {
                     Ok(_) => Ok(u64::from_ne_bytes(count)),
@@ -86,7 +87,7 @@ fn open(path: &Path) -> Result<File> {
 impl AsFd for Wakeup {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Eventfd { fd, .. } => fd.as_fd(),
+            Self::Eventfd(fd) => fd.as_fd(),
             Self::Events(file) => file.as_fd(),
         }
     }

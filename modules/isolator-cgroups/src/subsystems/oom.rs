@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use mezzo_linux::cgroup::v1::MemoryLimit;
-use mezzo_linux::cgroup::{Cgroup, OomEvent, OomWatch, v1, v2};
+use mezzo_linux::cgroup::{Cgroup, OomEvent, OomWatch, Readiness, v1, v2};
 use mezzo_module_api::Host;
 use mezzo_module_api::v1::ContainerLimitation;
 use mezzo_proto::v1::Resource;
@@ -27,8 +27,8 @@ pub(super) struct OutOfMemory {
 }
 
 impl Watched for OutOfMemory {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.watch.as_fd()
+    fn fd(&self) -> (BorrowedFd<'_>, Readiness) {
+        (self.watch.as_fd(), self.watch.readiness())
     }
 
     fn look(&mut self) -> Next {

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use mezzo_linux::cgroup::ForkWatch;
 use mezzo_linux::cgroup::v1::Pids as Files;
+use mezzo_linux::cgroup::{ForkWatch, Readiness};
 use mezzo_module_api::v1::ContainerConfig;
 use mezzo_module_api::{Host, ModuleError};
 
@@ -103,8 +103,8 @@ struct RefusedForks {
 }
 
 impl Watched for RefusedForks {
-    fn fd(&self) -> BorrowedFd<'_> {
-        self.watch.as_fd()
+    fn fd(&self) -> (BorrowedFd<'_>, Readiness) {
+        (self.watch.as_fd(), Readiness::Priority)
     }
 
     /// Kernels since 6.11 count in version 1, but do not tell.

@@ -77,3 +77,37 @@ fn it_takes_over_a_container_that_was_started_with_less() {
     assert!(limitation.message().contains("Requested: 64MB"), "{}", limitation.message());
     cleanup(&isolator, "c");
 }
+
+#[test]
+fn three_hundred_containers_at_once_are_all_watched_over() {
+    let machine = Machine::new();
+    let isolator = machine.isolator(CgroupsIsolator::all, &[]);
+    let names: Vec<_> = (0..300).map(|number| format!("c{number}")).collect();
+    let prepare_some = |names: &[String]| {
+        let small = || asking(vec![scalar("cpus", 0.1), scalar("mem", 32.0)], &[]);
+        names.iter().for_each(|name| prepare(&isolator, name, small()).unwrap());
+    };
+    std::thread::scope(|scope| {
+        names.chunks(100).for_each(|some| drop(scope.spawn(|| prepare_some(some))));
+    });
+    let watches: Vec<_> = names.iter().map(|name| watch(&isolator, name)).collect();
+    let unlucky = [0, 150, 299];
+    let tasks = unlucky.map(|number: usize| {
+        let mut task = Task::start("exec tail /dev/zero");
+        task.isolate(&isolator, &names[number]);
+        task.go();
+        task
+    });
+    for number in unlucky {
+        let limitation = watches[number].recv_timeout(PATIENCE).unwrap().unwrap();
+        assert!(limitation.message().contains("Requested: 32MB"), "{}", limitation.message());
+    }
+    drop(tasks);
+    let clean_some = |names: &[String]| names.iter().for_each(|name| cleanup(&isolator, name));
+    std::thread::scope(|scope| {
+        names.chunks(100).for_each(|some| drop(scope.spawn(|| clean_some(some))));
+    });
+    for (number, watch) in watches.iter().enumerate() {
+        assert!(watch.try_recv().is_err(), "c{number} is limited by another's memory");
+    }
+}
