@@ -10,7 +10,7 @@ mod container;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use container::{World, disk};
+use container::{PATIENCE, World, disk};
 use mezzo_linux::procfs::Procfs;
 
 /// What the walk may add to the process: its buffers, and what the allocator keeps.
@@ -58,8 +58,12 @@ fn many_small_files_are_measured_with_bounded_memory_and_let_go_at_once() {
     let started = Instant::now();
     world.cleanup("c");
     println!("cleanup in the middle of a walk: {:?}", started.elapsed());
-    assert!(!is_open(&sandbox), "the walk has let go");
-    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    // It waits for a second at most; on a machine that is not very busy for a millisecond.
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    while is_open(&sandbox) {
+        assert!(started.elapsed() < PATIENCE, "the walk has not let go");
+        std::thread::yield_now();
+    }
 }
 
 /// True while this process has a directory below this one open.

@@ -5,6 +5,9 @@
 //! to everybody else ([`walker`], [`rota`]), counted as `du -k -s` does ([`walk`]). What is inside another place of the
 //! container is not counted twice.
 //!
+//! A walk that takes longer than a quarter of an interval ends as soon as it has found more than the quota, if that ends the
+//! container: the figure is then the least that is used. So a tree of very many files is found out in time.
+//!
 //! A disk of its own (`MOUNT`) is measured, but never ends a container: its file system says when it is full. The figures are
 //! as old as the last walk; a task has up to two intervals before it is ended, and one that fills the disk faster than that
 //! is what `disk/xfs` is for.

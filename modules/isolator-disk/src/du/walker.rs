@@ -27,9 +27,12 @@ struct Job {
     excluded: Excluded,
     /// Where volumes may be.
     roots: Vec<PathBuf>,
-    /// A walk that takes too long may end when it has found more than this.
+    /// A walk that takes long ends when it has found more than this: the rest does not matter any more.
     enough: Option<u64>,
 }
+
+/// A walk takes long when it takes more than this part of an interval.
+const LONG: u32 = 4;
 
 /// How a measurement ended.
 enum Outcome {
@@ -63,7 +66,7 @@ pub(crate) fn run(shared: &Shared) {
                 let cancelled = Arc::new(AtomicBool::new(false));
                 state.walking = Some(Walking { key, cancelled: Arc::clone(&cancelled) });
                 drop(state);
-                let outcome = perform(&job, &cancelled, shared.settings.interval);
+                let outcome = perform(&job, &cancelled, shared.settings.interval / LONG);
                 let mut state = shared.state();
                 state.walking = None;
                 state.rota.walked(key, now, Instant::now());

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 /// Longer than any machine takes; reached only when a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two measurements.
-pub(crate) const INTERVAL: Duration = Duration::from_millis(250);
+const INTERVAL: Duration = Duration::from_millis(250);
 
 /// An isolator with a work directory.
 pub(crate) struct World {
@@ -45,12 +45,16 @@ impl HostServices for Log {
 
 impl World {
     pub(crate) fn new(enforce: bool) -> Self {
+        Self::with_interval(enforce, INTERVAL)
+    }
+
+    pub(crate) fn with_interval(enforce: bool, interval: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (sender, log) = mpsc::channel();
         let process =
             HostProcess { work_dir: Some(dir.path().to_owned()), ..HostProcess::default() };
         let host = Host::new(Log(std::sync::Mutex::new(sender)), process);
-        let interval = format!("{}ms", INTERVAL.as_millis());
+        let interval = format!("{}ms", interval.as_millis());
         let parameters = Parameters::from_pairs(&[
             ("container_disk_watch_interval", interval.as_str()),
             ("enforce_container_disk_quota", if enforce { "true" } else { "false" }),
