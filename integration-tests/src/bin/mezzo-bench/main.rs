@@ -1,41 +1,49 @@
 //! Measures a real cluster: release binaries, separate processes, real gRPC over loopback.
 //!
-//! `mezzo-bench launch|throughput|idle|demo [--json]`, usually through `cargo xtask bench`. Each measurement is one JSON
+//! `mezzo-bench launch|throughput|idle|demo|abi|isolator [--json]`, usually through `cargo xtask bench`. Each measurement is one JSON
 //! object (or one line for people): name, parameters, unit, p50, p99, runs, and the baseline that was measured in the same
 //! run: what the machine does with no cluster in between.
 
+mod abi;
 mod baseline;
 mod cluster;
+mod crowd;
 mod demo;
+#[expect(unreachable_pub, reason = "the same code that the library of test modules has")]
+#[path = "../../../fixtures/modules/src/echo.rs"]
+mod echo;
 mod framework;
 mod idle;
+mod isolator;
 mod launch;
 mod measurement;
+mod modules;
+mod options;
 mod throughput;
 
 use std::process::ExitCode;
 
 use measurement::{Measurement, write_line};
+use options::Options;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let json = args.iter().any(|arg| arg == "--json");
-    let name = args.iter().find(|arg| !arg.starts_with("--"));
-    let measured = match name.map(String::as_str) {
-        Some("launch") => launch::run().await,
-        Some("throughput") => throughput::run().await,
-        Some("idle") => idle::run().await,
-        Some("demo") => demo::run().await,
+    let options = Options::from_command_line();
+    let measured = match options.name() {
+        "launch" => launch::run().await,
+        "throughput" => throughput::run().await,
+        "idle" => idle::run().await,
+        "demo" => demo::run().await,
+        "abi" => abi::run(&options),
+        "isolator" => isolator::run(&options),
         other => Err(anyhow::anyhow!(
-            "got {:?}, expected launch, throughput, idle or demo",
-            other.unwrap_or_default()
+            "got {other:?}, expected launch, throughput, idle, demo, abi or isolator"
         )),
     };
     match measured {
         Ok(all) => {
             for measurement in &all {
-                tell(measurement, json);
+                tell(measurement, options.json());
             }
             ExitCode::SUCCESS
         }
