@@ -9,9 +9,10 @@ use std::fs;
 use std::time::Duration;
 
 use mezzo_linux::cgroup::v1::MemoryLimit;
-use mezzo_linux::cgroup::{self, Cgroup, CpuQuota, Hierarchies, OomEvent, OomWatch, v2};
+use mezzo_linux::cgroup::{self, Cgroup, CpuQuota, Hierarchies, OomEvent, OomWatch, Readiness, v2};
 use mezzo_linux::launch::{self, LaunchSpec};
 use mezzo_linux::process::{ProcessHandle, ProcessId, WaitStatus};
+use rustix::event::PollFlags;
 
 use support::{PATIENCE, RemovedAtEnd, Scene, contained, finish, need_root, wait_until};
 
@@ -55,7 +56,11 @@ impl Container {
 /// Waits for the descriptor as the thread of an isolator does, which asks `check` only then.
 fn is_woken(watch: &OomWatch) -> bool {
     let patience = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
-    let mut wanted = [rustix::event::PollFd::new(watch, rustix::event::PollFlags::IN)];
+    let flags = match watch.readiness() {
+        Readiness::Readable => PollFlags::IN,
+        Readiness::Priority => PollFlags::PRI,
+    };
+    let mut wanted = [rustix::event::PollFd::new(watch, flags)];
     rustix::event::poll(&mut wanted, Some(&patience)).unwrap() == 1
 }
 
@@ -192,7 +197,7 @@ fn after_removal_of_the_cgroup_the_watch_says_so_when_asked() {
     let container = Container::new("removed");
     let mut watch = v2::Memory::new(container.cgroup.clone()).watch_oom().unwrap();
     container.cgroup.remove(PATIENCE).unwrap();
-    // Nobody is woken for it: the kernel tells inotify of changed files only.
+    // Nobody is woken for it: the kernel tells of changed files only.
     assert_eq!(watch.check().unwrap(), OomEvent::Removed);
 }
 

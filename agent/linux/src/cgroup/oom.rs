@@ -1,8 +1,8 @@
 //! "This container ran out of memory", as a file descriptor.
 //!
-//! Version 1 signals an eventfd registered on `memory.oom_control`; version 2 tells changes of `memory.events`. Version 1 also
-//! wakes up when the cgroup is removed, so a wake-up is only a reason to look: [`OomWatch::check`] decides by the counters in
-//! the files.
+//! Version 1 signals an eventfd registered on `memory.oom_control`; version 2 tells changes of `memory.events`. Both wake up
+//! for other reasons too (version 1 when the cgroup is removed), so a wake-up is only a reason to look: [`OomWatch::check`]
+//! decides by the counters in the files. Removal of a version-2 cgroup wakes nobody: who removes it drops the watch.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
