@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Offers of a cluster's resources, made into running tasks.
 #[derive(Debug, Parser)]
@@ -42,7 +42,7 @@ pub enum Command {
     Logs(LogsOptions),
     /// End a task.
     Kill(KillOptions),
-    /// Look at modules: what a library offers, what the cluster has loaded.
+    /// Modules: what a library offers, what the cluster has loaded, a new one to begin with.
     #[command(subcommand)]
     Modules(ModulesCommand),
     /// Tell the version of this program and of the master.
@@ -57,6 +57,8 @@ pub enum ModulesCommand {
     Inspect(InspectOptions),
     /// List the modules of the master and of every agent, with the counts of their calls.
     List,
+    /// Make a crate with a module in it that builds, loads and keeps every rule, to be changed.
+    New(NewModuleOptions),
 }
 
 /// `mezzo modules inspect`.
@@ -65,6 +67,45 @@ pub struct InspectOptions {
     /// The library.
     #[arg(value_name = "FILE.so")]
     pub file: PathBuf,
+}
+
+/// `mezzo modules new`.
+#[derive(Debug, Clone, Args)]
+pub struct NewModuleOptions {
+    /// What it is to be.
+    #[arg(long, value_name = "KIND")]
+    pub kind: ModuleKind,
+    /// The name of the crate and of the module.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Where the crate goes, if not to ./NAME.
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
+    /// A checkout of mezzo, if not the one that this program was built from.
+    #[arg(long, value_name = "DIR")]
+    pub mezzo: Option<PathBuf>,
+}
+
+/// A kind of module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ModuleKind {
+    /// Decides in the master who is offered what.
+    Allocator,
+    /// Keeps one container on an agent from harming others.
+    Isolator,
+    /// Small changes and checks at chosen points of master and agent.
+    Hook,
+}
+
+impl ModuleKind {
+    /// As it is written on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Allocator => "allocator",
+            Self::Isolator => "isolator",
+            Self::Hook => "hook",
+        }
+    }
 }
 
 /// `mezzo local`.

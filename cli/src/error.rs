@@ -76,6 +76,9 @@ pub enum CliError {
     /// Nobody could look at a module library.
     #[error("{0}")]
     Inspect(#[from] crate::modules::InspectError),
+    /// A new module cannot be made.
+    #[error("{0}")]
+    NewModule(#[from] crate::modules::NewModuleError),
     /// Anything that the operating system refused.
     #[error("{what}: {source}")]
     Io {

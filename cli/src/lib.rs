@@ -24,7 +24,7 @@ mod run;
 mod show;
 
 pub use error::CliError;
-pub use modules::InspectError;
+pub use modules::{InspectError, NewModuleError};
 
 use args::{Arguments, Command};
 

@@ -1,9 +1,11 @@
-//! `mezzo modules`: what a library of modules offers, and what a cluster has loaded.
+//! `mezzo modules`: what a library of modules offers, what a cluster has loaded, and a new module to begin with.
 
 mod inspect;
 mod list;
+mod new;
 
 pub use inspect::InspectError;
+pub use new::NewModuleError;
 
 use crate::CliError;
 use crate::args::ModulesCommand;
@@ -12,6 +14,7 @@ use crate::args::ModulesCommand;
 pub(crate) async fn run(master: &str, command: ModulesCommand, json: bool) -> Result<u8, CliError> {
     match command {
         ModulesCommand::Inspect(options) => inspect::run(options, json).await,
+        ModulesCommand::New(options) => new::run(&options, json),
         ModulesCommand::List => list::run(master, json).await,
     }
 }
