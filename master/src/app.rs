@@ -193,17 +193,23 @@ fn load_modules(flags: &Flags) -> Result<Loaded, Box<dyn Error + Send + Sync>> {
     options.work_dir = Some(flags.work_dir.clone());
     options.watchdog = flags.module_watchdog.get();
     if let Some(modules) = &flags.modules {
-        options.manifests.push(Manifest::from_flag(modules)?);
+        options.manifests.push(Manifest::from_flag(modules).map_err(of_flag("modules"))?);
     }
     if let Some(dir) = &flags.modules_dir {
-        options.manifests.push(Manifest::from_dir(dir)?);
+        options.manifests.push(Manifest::from_dir(dir).map_err(of_flag("modules_dir"))?);
     }
     let modules = Arc::new(Modules::load(options)?);
-    let allocator = modules.allocator(&flags.allocator)?;
-    let hooks = modules.hooks(flags.hooks.as_deref().unwrap_or_default())?;
+    let allocator = modules.allocator(&flags.allocator).map_err(of_flag("allocator"))?;
+    let hooks = modules.hooks(flags.hooks.as_deref().unwrap_or_default());
+    let hooks = hooks.map_err(of_flag("hooks"))?;
     modules.sweep();
     allocator.initialize(crate::config::allocator_options(flags)?)?;
     Ok(Loaded { modules, allocator, hooks })
+}
+
+/// Says which flag it was.
+fn of_flag<E: Error>(flag: &'static str) -> impl Fn(E) -> String {
+    move |error| format!("flag --{flag}: {}", one_line(&error))
 }
 
 fn core_config(flags: &Flags, address: SocketAddr) -> Config {
