@@ -3,12 +3,13 @@
 //!
 //! The number is a resource like any other: the agent is started with `licences:2` among its `--resources`, a task asks for
 //! `licences:1`, and master and allocator see to it that no more are used than there are. The isolator knows which: it puts the
-//! keys of a container into its environment. A container without that resource gets none and runs as before.
+//! keys of a container into its environment.
 //!
 //! | parameter | default | meaning |
 //! |---|---|---|
 //! | `pool` | required | The keys, with commas between: `AAA-1,AAA-2`. |
 //! | `resource` | `licences` | The name of the resource. |
+//! | `unasked` | `0` | So many for a container that does not ask. |
 //! | `variable` | `LICENCE_KEYS` | The variable that has the keys of a container, with commas between. |
 //!
 //! Who holds which key is kept in files, one for each container, because containers outlive the agent: the next life of the agent
@@ -37,6 +38,7 @@ use crate::ledger::Ledger;
 pub struct Licences {
     host: Host,
     resource: String,
+    unasked: usize,
     variable: String,
     ledger: Mutex<Ledger>,
 }
@@ -47,7 +49,7 @@ impl Licences {
     /// # Errors
     /// When a parameter is missing, unknown or wrong, or when the place for the files cannot be made.
     pub fn new(host: Host, parameters: Parameters) -> Result<Self, ModuleError> {
-        parameters.allow_only(&["pool", "resource", "variable"])?;
+        parameters.allow_only(&["pool", "resource", "unasked", "variable"])?;
         let pool = pool(parameters.get("pool").unwrap_or_default())?;
         let variable = parameters.get("variable").unwrap_or("LICENCE_KEYS");
         if variable.is_empty() || variable.contains(['=', '\0']) {
@@ -61,6 +63,7 @@ impl Licences {
         let ledger = Ledger::open(&place.join("example-licences"), pool)?;
         Ok(Self {
             resource: parameters.get("resource").unwrap_or("licences").to_owned(),
+            unasked: parameters.parse("unasked")?.unwrap_or(0),
             variable: variable.to_owned(),
             ledger: Mutex::new(ledger),
             host,
@@ -72,10 +75,13 @@ impl Licences {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many licences these resources have.
-    fn wanted(&self, resources: &[Resource]) -> Result<usize, ModuleError> {
+    /// How many licences are among these resources, if any.
+    fn asked(&self, resources: &[Resource]) -> Result<Option<usize>, ModuleError> {
         let resources = Resources::from_proto(resources)
             .map_err(|error| ModuleError::invalid(error.to_string()))?;
+        if !resources.names().any(|name| name == self.resource) {
+            return Ok(None);
+        }
         let amount = resources.scalar(&self.resource).to_f64();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let whole = amount as usize;
@@ -85,7 +91,7 @@ impl Licences {
                 self.resource
             )));
         }
-        Ok(whole)
+        Ok(Some(whole))
     }
 
     fn launch_info(&self, keys: &[String], command_task: bool) -> ContainerLaunchInfo {
@@ -126,7 +132,7 @@ impl Isolator for Licences {
     fn prepare(&self, request: PrepareRequest) -> Result<PrepareResponse, ModuleError> {
         let id = request.container_id.unwrap_or_default();
         let config = request.config.unwrap_or_default();
-        let wanted = self.wanted(&config.resources)?;
+        let wanted = self.asked(&config.resources)?.unwrap_or(self.unasked);
         if wanted == 0 || !top_level(&id) {
             return Ok(PrepareResponse::default());
         }
@@ -138,10 +144,10 @@ impl Isolator for Licences {
 
     fn update(&self, request: UpdateRequest) -> Result<UpdateResponse, ModuleError> {
         let id = request.container_id.unwrap_or_default();
-        let wanted = self.wanted(&request.requests)?;
-        match self.ledger().held(&id.value) {
+        let asked = self.asked(&request.requests)?;
+        match (self.ledger().held(&id.value), asked) {
             // A running process cannot be given another environment.
-            Some(held) if held != wanted => Err(ModuleError::new(
+            (Some(held), Some(wanted)) if held != wanted => Err(ModuleError::new(
                 Code::FailedPrecondition,
                 format!(
                     "container `{}` holds {held} {} and cannot be given {wanted} while it runs",

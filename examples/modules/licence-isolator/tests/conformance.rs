@@ -41,9 +41,13 @@ impl HostServices for Mute {
 
 /// The isolator of an agent with this work directory.
 fn agent(work_dir: &TempDir, pool: &str) -> Licences {
+    agent_with(work_dir, &[("pool", pool)])
+}
+
+fn agent_with(work_dir: &TempDir, pairs: &[(&str, &str)]) -> Licences {
     let process =
         HostProcess { work_dir: Some(work_dir.path().to_owned()), ..HostProcess::default() };
-    Licences::new(Host::new(Mute, process), Parameters::from_pairs(&[("pool", pool)])).unwrap()
+    Licences::new(Host::new(Mute, process), Parameters::from_pairs(pairs)).unwrap()
 }
 
 fn id(name: &str) -> Option<ContainerId> {
@@ -113,6 +117,15 @@ fn a_running_container_keeps_the_number_it_has() {
     };
     isolator.update(update("cpus:2;licences:1")).unwrap();
     assert_eq!(isolator.update(update("licences:2")).unwrap_err().code, Code::FailedPrecondition);
+}
+
+#[test]
+fn who_does_not_ask_gets_what_the_operator_says() {
+    let dir = TempDir::new().unwrap();
+    let isolator = agent_with(&dir, &[("pool", "a,b"), ("unasked", "1")]);
+    assert_eq!(prepare(&isolator, "unasked", "cpus:1").unwrap(), "a");
+    assert_eq!(prepare(&isolator, "asked", "licences:1").unwrap(), "b");
+    cleanup(&isolator, "unasked");
 }
 
 #[test]
