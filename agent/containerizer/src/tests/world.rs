@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -49,6 +49,13 @@ pub(crate) struct World {
 pub(crate) struct Scene {
     world: Arc<World>,
     _dir: tempfile::TempDir,
+}
+
+impl Drop for Scene {
+    /// A test that fails while a module hangs would wait for it for ever: the runtime waits for its threads.
+    fn drop(&mut self) {
+        self.world.release();
+    }
 }
 
 impl std::ops::Deref for Scene {
@@ -127,7 +134,7 @@ impl World {
 
     /// Lets go what hangs.
     pub(crate) fn release(&self) {
-        *self.interfere.lock().unwrap() = None;
+        *self.interfere.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.released.notify_all();
     }
 
