@@ -6,9 +6,11 @@
 #![allow(clippy::panic, clippy::indexing_slicing, reason = "a test that fails may panic")]
 
 mod calls;
+mod cgroups;
 mod checkpoints;
 mod command_line;
 mod examples;
+mod flags;
 mod framework;
 mod hook_chain;
 mod hooks;
