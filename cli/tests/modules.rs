@@ -87,6 +87,10 @@ fn a_library_that_would_be_refused_ends_with_1_and_the_reason() {
         err,
         "mezzo: module library `some/lib.so` killed the process that opened it (signal 11)\n"
     );
+
+    let (code, _, err) = told(&inspect(Some("echo 'ld.so is not amused' >&2; exit 127"), &[]));
+    assert_eq!(code, Some(1));
+    assert!(err.ends_with("opened it (exit code 127): ld.so is not amused\n"), "{err}");
 }
 
 #[test]

@@ -127,8 +127,17 @@ async fn look(file: &Path) -> Result<Result<Inspected, String>, InspectError> {
     let last = |bytes: &[u8]| {
         String::from_utf8_lossy(bytes).lines().next_back().unwrap_or_default().to_owned()
     };
-    if ended.status.code() == Some(i32::from(REFUSED)) {
-        return Ok(Err(last(&ended.stderr)));
+    match ended.status.code() {
+        Some(0) => {}
+        Some(code) if code == i32::from(REFUSED) => return Ok(Err(last(&ended.stderr))),
+        // Not its own words: the dynamic loader, or the library, has ended it.
+        code => {
+            let (file, code) = (file.display(), code.unwrap_or_default());
+            let said = last(&ended.stderr);
+            return Ok(Err(format!(
+                "module library `{file}` ended the process that opened it (exit code {code}): {said}"
+            )));
+        }
     }
     // What the library itself printed comes before.
     let answer = last(&ended.stdout);

@@ -275,6 +275,28 @@ mod tests {
     }
 
     #[test]
+    fn no_number_in_a_header_panics() {
+        let whole = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        // The file header, the segments behind it, and the sections at the end.
+        let sections = Reader { content: &whole.as_slice() }.word(40).unwrap();
+        let sections = usize::try_from(sections).unwrap();
+        for at in (4..1000).chain(sections..whole.len()).step_by(3) {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut content = whole.get(..1000).unwrap().to_vec();
+                if at >= 1000 {
+                    content = whole[sections..].to_vec();
+                    content.splice(..0, whole[..64].iter().copied());
+                    // Where they are now.
+                    content.splice(40..48, 64_u64.to_ne_bytes());
+                }
+                let at = if at >= 1000 { at - sections + 64 } else { at };
+                content[at] = value;
+                let _ = check(&content.as_slice());
+            }
+        }
+    }
+
+    #[test]
     fn no_prefix_of_an_elf_file_panics() {
         let content = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         for end in 0..content.len().min(1000) {

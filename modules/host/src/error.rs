@@ -220,6 +220,14 @@ pub enum ProbeError {
         /// By which signal.
         signal: i32,
     },
+    /// The library ended it.
+    #[error("ended the process that tried it, with exit code {code}: {said}")]
+    Ended {
+        /// Its exit code.
+        code: i32,
+        /// Its last words.
+        said: String,
+    },
     /// The library did not let it go.
     #[error("did not load within {seconds} s in the process that tried it")]
     Stuck {

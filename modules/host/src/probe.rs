@@ -108,7 +108,12 @@ fn run(command: &mut Command) -> Result<Inspected, ProbeError> {
         None if stderr.is_empty() => {
             Err(ProbeError::Refused("was refused without a reason".to_owned()))
         }
-        None => Err(ProbeError::Refused(last(&stderr))),
+        None if status.code() == Some(1) => Err(ProbeError::Refused(last(&stderr))),
+        // Not the probe's own words: the dynamic loader, or the library, has ended it.
+        None => Err(ProbeError::Ended {
+            code: status.code().unwrap_or_default(),
+            said: last(&stderr).chars().take(300).collect(),
+        }),
     }
 }
 

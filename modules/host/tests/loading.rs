@@ -196,7 +196,10 @@ fn a_library_that_damages_its_process_damages_the_probe_only() {
     broken.get_mut(offset..offset + size).unwrap().fill(0xff);
     let path = place.write("broken.so", &broken);
     match place.load_file(path.to_str().unwrap(), "fixture/rude").unwrap_err() {
-        LoadError::Probe { source: ProbeError::Refused(_) | ProbeError::Killed { .. }, .. } => {}
+        LoadError::Probe {
+            source: ProbeError::Refused(_) | ProbeError::Killed { .. } | ProbeError::Ended { .. },
+            ..
+        } => {}
         other => panic!("{other}"),
     }
 }
@@ -213,6 +216,11 @@ fn a_probe_that_is_killed_or_talks_nonsense_is_an_error() {
     assert!(
         load_with("#!/bin/sh\nkill -BUS $$\n")
             .contains("so` killed the process that tried it, by signal 7")
+    );
+    assert!(
+        load_with("#!/bin/sh\necho 'ld.so is not amused' >&2; exit 127\n").contains(
+            "so` ended the process that tried it, with exit code 127: ld.so is not amused"
+        )
     );
     assert!(load_with("#!/bin/sh\necho hello\n").contains("the probe answered `hello`"));
     assert!(
