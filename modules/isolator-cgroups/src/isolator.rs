@@ -279,6 +279,10 @@ impl Isolator for CgroupsIsolator {
                     outcome = outcome.and(Err(error));
                 }
             }
+            if self.known(&id).is_none() {
+                // It ended meanwhile, and its files with it.
+                return Ok(UpdateResponse::default());
+            }
         }
         outcome
     }

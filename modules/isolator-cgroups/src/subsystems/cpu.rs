@@ -3,6 +3,7 @@
 use mezzo_linux::cgroup::{v1, v2};
 use mezzo_linux::procfs::online_cpus;
 use mezzo_module_api::ModuleError;
+use mezzo_module_api::v1::ContainerConfig;
 use mezzo_proto::v1::ResourceStatistics;
 
 use crate::amount::{Amount, Asked};
@@ -21,7 +22,7 @@ struct Cpu {
     low_priority: bool,
     count_processes: bool,
     /// Unknown between recovery and the first update.
-    amounts: PerContainer<Amount>,
+    amounts: PerContainer<Option<Amount>>,
 }
 
 pub(crate) fn make(setup: &Setup<'_>) -> Result<Box<dyn Subsystem>, ModuleError> {
@@ -35,6 +36,15 @@ pub(crate) fn make(setup: &Setup<'_>) -> Result<Box<dyn Subsystem>, ModuleError>
 }
 
 impl Subsystem for Cpu {
+    fn prepare(&self, container: &Container<'_>, _: &ContainerConfig) -> Result<(), ModuleError> {
+        self.recover(container)
+    }
+
+    fn recover(&self, container: &Container<'_>) -> Result<(), ModuleError> {
+        self.amounts.insert(container, None);
+        Ok(())
+    }
+
     fn update(&self, container: &Container<'_>, asked: &Asked<'_>) -> Result<(), ModuleError> {
         let amount = asked.amount("cpus");
         let Some(request) = amount.request else {
@@ -57,7 +67,7 @@ impl Subsystem for Cpu {
             cpu.set_shares(share).map_err(broken)?;
             quota.map_or(Ok(()), |quota| cpu.set_quota(quota)).map_err(broken)?;
         }
-        self.amounts.insert(container, amount);
+        self.amounts.with(container, |known| *known = Some(amount));
         Ok(())
     }
 
@@ -88,7 +98,7 @@ impl Subsystem for Cpu {
             statistics.processes = Some(count(inside.procs().map_err(broken)?));
             statistics.threads = Some(count(inside.threads().map_err(broken)?));
         }
-        if let Some(amount) = self.amounts.with(container, |amount| *amount) {
+        if let Some(amount) = self.amounts.with(container, |amount| *amount).flatten() {
             statistics.cpus_soft_limit = amount.request;
             statistics.cpus_limit = match amount.limit {
                 Some(f64::INFINITY) => online_cpus().ok().map(f64::from),

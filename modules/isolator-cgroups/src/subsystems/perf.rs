@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::io::Read as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use mezzo_proto::v1::PerfStatistics;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal};
 
 /// Between the columns. A cgroup's name can hold a comma, an event's cannot hold this.
 const SEPARATOR: &str = ";";
@@ -53,6 +55,8 @@ pub(super) fn start(
         .args(["stat", "--all-cpus", "--field-separator", SEPARATOR, "--log-fd", "1"])
         .args(pairs.flat_map(|(event, cgroup)| ["--event", event, "--cgroup", cgroup]))
         .args(["--", "sleep", &duration.as_secs_f64().to_string()])
+        // Numbers with a point in them.
+        .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -61,11 +65,19 @@ pub(super) fn start(
         .spawn()
 }
 
-/// What a started program says at its end. `ended` is called before its pid may become another's.
-pub(super) fn finish(child: &mut Child, ended: impl FnOnce()) -> Result<Samples, String> {
-    let mut text = String::new();
-    let mut complaint = Vec::new();
-    // It writes its few lines at the end: the pipes do not fill up while the other one is read.
+/// Waits for a started program, which says what it has to say at its end. One that does not end by itself within `patience`
+/// is killed. `ended` is called before its pid may become another's.
+pub(super) fn finish(
+    child: &mut Child,
+    patience: Duration,
+    ended: impl FnOnce(),
+) -> Result<Samples, String> {
+    let said_something = child.stdout.as_ref().is_some_and(|out| wait_for(out, patience));
+    if !said_something && let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+    let (mut text, mut complaint) = (String::new(), Vec::new());
+    // Few lines: the second pipe does not fill up while the first is read.
     let read = child.stdout.take().map_or(Ok(0), |mut out| out.read_to_string(&mut text));
     if let Some(mut err) = child.stderr.take() {
         let _ = err.read_to_end(&mut complaint);
@@ -73,11 +85,28 @@ pub(super) fn finish(child: &mut Child, ended: impl FnOnce()) -> Result<Samples,
     // Both pipes are closed: it has ended or is about to.
     ended();
     let status = child.wait().map_err(|error| format!("cannot wait for `perf stat`: {error}"))?;
+    if !said_something {
+        return Err(format!("`perf stat` did not end within {patience:?}"));
+    }
     read.map_err(|error| format!("cannot read from `perf stat`: {error}"))?;
     if !status.success() {
         return Err(format!("`perf stat` failed ({status}): {}", said(&complaint)));
     }
     parse(&text)
+}
+
+/// True when there is something to read, or the end of it, in time.
+fn wait_for(out: &ChildStdout, patience: Duration) -> bool {
+    let Ok(patience) = Timespec::try_from(patience) else { return true };
+    let mut wanted = [PollFd::new(out, PollFlags::IN)];
+    loop {
+        match poll(&mut wanted, Some(&patience)) {
+            Ok(ready) => return ready > 0,
+            // Nothing interrupts a thread of the agent often.
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return true,
+        }
+    }
 }
 
 /// The last lines of what a program complained about.
@@ -186,6 +215,20 @@ mod tests {
         for wrong in ["1;cycles", "many;;cycles;a", "1;;coffees;a", "1,,cycles,a"] {
             assert!(parse(wrong).unwrap_err().contains(wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_killed() {
+        use std::os::unix::process::CommandExt as _;
+        let mut child = Command::new("sleep")
+            .arg("600")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let error = finish(&mut child, Duration::from_millis(10), || ()).unwrap_err();
+        assert_eq!(error, "`perf stat` did not end within 10ms");
     }
 
     #[test]

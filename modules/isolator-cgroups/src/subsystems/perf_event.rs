@@ -23,6 +23,9 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a sample counts.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 
+/// How much longer than a sample `perf` may take.
+const OVERTIME: Duration = Duration::from_secs(30);
+
 /// The controller.
 #[derive(Debug)]
 struct PerfEvent {
@@ -242,7 +245,9 @@ impl Shared {
             state.running = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
             child
         };
-        let samples = perf::finish(&mut child, || self.state().running = None)?;
+        let samples = perf::finish(&mut child, self.plan.duration + OVERTIME, || {
+            self.state().running = None
+        })?;
         let timestamp =
             begin.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         for counted in self.containers.lock().values_mut() {
