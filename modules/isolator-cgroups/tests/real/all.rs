@@ -3,11 +3,14 @@
 use std::fs;
 
 use mezzo_isolator_cgroups::CgroupsIsolator;
+use mezzo_module_api::Isolator;
+use mezzo_module_api::v1::{CleanupRequest, ContainerConfig, IsolateRequest, PrepareRequest};
+use mezzo_proto::v1::ContainerId;
 
-use crate::calls::{asking, cleanup, prepare, recover, scalar, update, usage, watch};
+use crate::calls::{asking, cleanup, id, prepare, recover, scalar, update, usage, watch};
 use crate::machine::{Machine, PATIENCE, Task, wait_until};
 
-fn asked() -> mezzo_module_api::v1::ContainerConfig {
+fn asked() -> ContainerConfig {
     asking(vec![scalar("cpus", 0.5), scalar("mem", 64.0), scalar("pids", 50.0)], &[("cpus", 1.0)])
 }
 
@@ -110,4 +113,40 @@ fn three_hundred_containers_at_once_are_all_watched_over() {
     for (number, watch) in watches.iter().enumerate() {
         assert!(watch.try_recv().is_err(), "c{number} is limited by another's memory");
     }
+}
+
+#[test]
+fn nested_containers_are_in_every_hierarchy_that_their_parent_is_in() {
+    let machine = Machine::new();
+    // The parent is of a time with less.
+    let small = machine.isolator(CgroupsIsolator::mem, &[]);
+    prepare(&small, "c", asking(vec![scalar("mem", 64.0)], &[])).unwrap();
+    drop(small);
+    let isolator = machine.isolator(CgroupsIsolator::all, &[]);
+    recover(&isolator, "c");
+    let child = |name: &str| ContainerId { value: name.into(), parent: Some(Box::new(id("c"))) };
+    let start = |name: &str, share| {
+        let mut config = asked();
+        let info = config.container_info.get_or_insert_default();
+        info.linux_info.get_or_insert_default().share_cgroups = Some(share);
+        let id = Some(child(name));
+        isolator
+            .prepare(PrepareRequest { container_id: id.clone(), config: Some(config) })
+            .unwrap();
+        let task = Task::start("read end");
+        let pid = Some(task.pid().into());
+        isolator.isolate(IsolateRequest { container_id: id, pid }).unwrap();
+        let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", task.pid())).unwrap();
+        (task, cgroups.lines().filter(|line| line.contains(&machine.root)).count())
+    };
+    let (_shared, in_how_many) = start("shared", true);
+    assert_eq!(in_how_many, 1, "where its parent is");
+    let (_own, in_how_many) = start("own", false);
+    let hierarchies = machine.roots().iter().filter(|root| root.exists()).count();
+    assert_eq!(in_how_many, hierarchies);
+    assert_eq!(machine.read("pids", "c/mezzo/own", "pids.max", "pids.max"), "50");
+    for name in ["own", "shared"] {
+        isolator.cleanup(CleanupRequest { container_id: Some(child(name)) }).unwrap();
+    }
+    cleanup(&isolator, "c");
 }
