@@ -13,7 +13,7 @@
 //! | [`launch`] | a [`launch::LaunchSpec`] | a waiting `mezzo-launcher`, then "go" |
 //! | [`sandbox`] | a directory | reads that cannot leave it and never block |
 //! | [`project_quota`] | a directory on XFS | its project, limits and use of disk that the kernel counts |
-//! | [`background`] | the calling thread | it gives way to all others |
+//! | [`background`] | the calling thread | it gives way to others |
 //!
 //! # A container, start to end
 //! ```no_run

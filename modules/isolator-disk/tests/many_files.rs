@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use container::{PATIENCE, World, disk};
-use mezzo_linux::procfs::Procfs;
+use mezzo_linux::procfs::{Procfs, Stat};
 
 /// What the walk may add to the process: its buffers, and what the allocator keeps.
 const MEMORY: u64 = 16 * 1024 * 1024;
@@ -43,7 +43,8 @@ fn many_small_files_are_measured_with_bounded_memory_and_let_go_at_once() {
     let took = started.elapsed();
     let used = world.usage("c").disk_used_bytes();
     println!(
-        "{files} files, {used} bytes: {took:?}, {} KB more resident memory",
+        "{files} files, {used} bytes: {took:?}, {:?} of CPU time, {} KB more resident memory",
+        cpu_time(),
         (most - before) / 1024
     );
     assert!(used >= u64::from(files) * 4096, "{used}");
@@ -64,6 +65,16 @@ fn many_small_files_are_measured_with_bounded_memory_and_let_go_at_once() {
         assert!(started.elapsed() < PATIENCE, "the walk has not let go");
         std::thread::yield_now();
     }
+}
+
+/// What the walking thread has used.
+fn cpu_time() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let path = |task: &std::fs::DirEntry| task.path().join("stat");
+    let stat = |path: &Path| Stat::parse(path, &std::fs::read_to_string(path).ok()?).ok();
+    let walker =
+        tasks.filter_map(|task| stat(&path(&task))).find(|stat| stat.comm == "mezzo-du").unwrap();
+    walker.user_time + walker.system_time
 }
 
 /// True while this process has a directory below this one open.

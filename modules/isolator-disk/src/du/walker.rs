@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use mezzo_linux::background::{DiskPriority, give_way_on_cpu, give_way_on_disk};
+use mezzo_linux::background::{Priority, give_way};
 use mezzo_module_api::v1::ContainerLimitation;
 use mezzo_proto::v1::task_status::Reason;
 
@@ -43,8 +43,8 @@ enum Outcome {
 
 /// Measures until the isolator goes.
 pub(crate) fn run(shared: &Shared) {
-    if let Err(error) = give_way_on_cpu() {
-        shared.host.warn(format!("measuring disk usage competes for the CPUs: {error}"));
+    if let Err(error) = give_way(Priority::Lowest) {
+        shared.host.warn(format!("measuring disk usage competes with others: {error}"));
     }
     let mut state = shared.state();
     while !state.stopping {
@@ -117,8 +117,8 @@ fn excluded(container: &Container, place: &Place) -> Excluded {
 
 /// Walks all of a place.
 fn perform(job: &Job, cancelled: &AtomicBool, patience: Duration) -> Outcome {
-    // What a disk scheduler does not know it ignores; there is nothing to tell anybody.
-    let _ = give_way_on_disk(DiskPriority::Idle);
+    // Has worked before, or somebody has been told.
+    let _ = give_way(Priority::Lowest);
     let mut total = Usage { finished: true, ..Usage::default() };
     let (began, mut hurrying) = (Instant::now(), false);
     for (root, excluded) in roots(job) {
@@ -132,9 +132,10 @@ fn perform(job: &Job, cancelled: &AtomicBool, patience: Duration) -> Outcome {
         };
         let found = measure(root, excluded, &mut |so_far| {
             if !hurrying && began.elapsed() > patience {
-                // Waiting for a disk that is never idle would let who keeps it busy off.
+                // Waiting for a disk or CPUs that are never idle would let off who keeps them busy. Without the privilege it
+                // stays as it is.
                 hurrying = true;
-                let _ = give_way_on_disk(DiskPriority::Lowest);
+                let _ = give_way(Priority::Low);
             }
             let bytes = total.bytes.saturating_add(so_far.bytes);
             let known = hurrying && job.enough.is_some_and(|enough| bytes > enough);
