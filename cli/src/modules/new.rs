@@ -176,6 +176,7 @@ fn files(options: &NewModuleOptions, path: &Path, mezzo: &Path) -> Vec<(String, 
     let mut files = vec![
         ("Cargo.toml".to_owned(), filled(include_str!("templates/Cargo.toml.in"))),
         (".gitignore".to_owned(), "/target\n".to_owned()),
+        ("rustfmt.toml".to_owned(), include_str!("../../../rustfmt.toml").to_owned()),
         ("README.md".to_owned(), filled(include_str!("templates/README.md.in"))),
         ("modules.json".to_owned(), filled(include_str!("templates/modules.json.in"))),
         ("tests/conformance.rs".to_owned(), filled(include_str!("templates/conformance.rs.in"))),
