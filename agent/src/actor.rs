@@ -127,3 +127,19 @@ pub(crate) fn now(clock: &Clock) -> Now {
         at: Duration::from_nanos(reading.monotonic_ns),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_never_waits_for_an_actor_that_waits_itself() {
+        let (handle, inputs) = channel();
+        for _ in 0..INPUTS {
+            handle.say(Command::Tick).await;
+        }
+        // Nothing more goes in, and the actor does not run.
+        handle.answer(Command::Tick);
+        assert_eq!((inputs.inputs.len(), inputs.answers.len()), (INPUTS, 1));
+    }
+}

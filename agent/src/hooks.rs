@@ -249,3 +249,83 @@ fn taken<T>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mezzo_module_api::Hook;
+    use mezzo_module_api::v1::AgentExecutorEnvironmentResponse;
+    use mezzo_proto::v1::environment::Variable;
+
+    use super::*;
+
+    /// Writes down what it sees, answers what it is told.
+    struct Answers {
+        answer: Result<Option<&'static [(&'static str, &'static str)]>, Code>,
+        seen: std::sync::mpsc::Sender<Vec<String>>,
+    }
+
+    impl Hook for Answers {
+        fn agent_executor_environment(
+            &self,
+            request: AgentExecutorEnvironmentRequest,
+        ) -> Result<AgentExecutorEnvironmentResponse, ModuleError> {
+            let command = request.executor.and_then(|e| e.command).unwrap_or_default();
+            self.seen.send(shown(&command.environment.unwrap_or_default())).unwrap();
+            let environment = self.answer.map_err(|code| ModuleError::new(code, "no"))?;
+            Ok(AgentExecutorEnvironmentResponse { environment: environment.map(variables) })
+        }
+    }
+
+    fn variables(all: &[(&str, &str)]) -> Environment {
+        let variable = |(name, value): &(&str, &str)| Variable {
+            name: (*name).to_owned(),
+            value: Some((*value).to_owned()),
+            ..Variable::default()
+        };
+        Environment { variables: all.iter().map(variable).collect() }
+    }
+
+    fn shown(environment: &Environment) -> Vec<String> {
+        environment.variables.iter().map(|v| format!("{}={}", v.name, v.value())).collect()
+    }
+
+    #[tokio::test]
+    async fn each_hook_sees_what_the_one_before_it_answered_and_replaces_it_whole() {
+        let (seen, told) = std::sync::mpsc::channel();
+        let hooks: Vec<NamedHook> = [
+            Ok(Some([("X", "1"), ("Y", "1")].as_slice())),
+            Ok(None),
+            Err(Code::Internal),
+            Ok(Some([("X", "2"), ("MESOS_A", "2")].as_slice())),
+        ]
+        .into_iter()
+        .map(|answer| {
+            let hook = Answers { answer, seen: seen.clone() };
+            mezzo_containerizer::hook("h", Arc::new(hook))
+        })
+        .collect();
+        let executor = ExecutorInfo {
+            command: Some(CommandInfo {
+                environment: Some(variables(&[("OWN", "0")])),
+                ..CommandInfo::default()
+            }),
+            ..ExecutorInfo::default()
+        };
+        let agents = variables(&[("MESOS_A", "0"), ("MESOS_B", "0")]);
+        let made = environment(&hooks, &executor, agents, Duration::from_secs(60)).await;
+        let seen: Vec<_> = told.try_iter().collect();
+        assert_eq!(
+            seen,
+            [vec!["OWN=0"], vec!["X=1", "Y=1"], vec!["X=1", "Y=1"], vec!["X=1", "Y=1"]]
+        );
+        assert_eq!(shown(&made), ["MESOS_B=0", "X=2", "MESOS_A=2"]);
+    }
+
+    #[tokio::test]
+    async fn without_an_answer_the_environment_is_the_agents() {
+        let agents = variables(&[("MESOS_A", "0")]);
+        let executor = ExecutorInfo::default();
+        let made = environment(&[], &executor, agents.clone(), Duration::from_secs(60));
+        assert_eq!(made.await, agents);
+    }
+}

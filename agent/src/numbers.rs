@@ -108,8 +108,8 @@ impl fmt::Debug for ModuleCalls {
 
 impl Collector for ModuleCalls {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let calls = Family::<Vec<(String, String)>, Counter>::default();
-        let errors = Family::<Vec<(String, String)>, Counter>::default();
+        type Calls = Family<Vec<(String, String)>, Counter>;
+        let (calls, errors, overdue) = (Calls::default(), Calls::default(), Calls::default());
         for module in self.0.status() {
             for method in &module.methods {
                 let labels = vec![
@@ -118,17 +118,21 @@ impl Collector for ModuleCalls {
                 ];
                 calls.get_or_create(&labels).inc_by(method.calls());
                 errors.get_or_create(&labels).inc_by(method.errors());
+                overdue.get_or_create(&labels).inc_by(method.overdue());
             }
         }
-        let kind = calls.metric_type();
-        let name = "mezzo_agent_module_calls";
-        calls.encode(encoder.encode_descriptor(name, "Calls into modules", None, kind)?)?;
-        let name = "mezzo_agent_module_errors";
-        errors.encode(encoder.encode_descriptor(
-            name,
-            "Calls into modules that failed",
-            None,
-            kind,
-        )?)
+        for (name, help, family) in [
+            ("mezzo_agent_module_calls", "Calls into modules", calls),
+            ("mezzo_agent_module_errors", "Calls into modules that failed", errors),
+            (
+                "mezzo_agent_module_overdue",
+                "Calls into modules that took longer than --module_watchdog",
+                overdue,
+            ),
+        ] {
+            let kind = family.metric_type();
+            family.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+        }
+        Ok(())
     }
 }

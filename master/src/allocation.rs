@@ -211,3 +211,90 @@ impl Driver {
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use mezzo_module_api::v1::{
+        AllocateResponse, InitializeAllocatorRequest, InitializeAllocatorResponse, ObserveResponse,
+        allocate_response,
+    };
+    use mezzo_module_api::{Code, ModuleError};
+    use mezzo_runtime::metrics::Metrics;
+
+    use super::*;
+
+    /// Runs so often, with these answers, and then proposes once.
+    struct Odd {
+        runs: AtomicU32,
+        answer: fn() -> Result<AllocateResponse, ModuleError>,
+    }
+
+    const RUNS: u32 = 20;
+
+    impl Allocator for Odd {
+        fn initialize(
+            &self,
+            _: InitializeAllocatorRequest,
+        ) -> Result<InitializeAllocatorResponse, ModuleError> {
+            Ok(InitializeAllocatorResponse::default())
+        }
+
+        fn observe(&self, _: ObserveRequest) -> Result<ObserveResponse, ModuleError> {
+            Ok(ObserveResponse::default())
+        }
+
+        fn allocate(&self, _: AllocateRequest) -> Result<AllocateResponse, ModuleError> {
+            if self.runs.fetch_add(1, Ordering::SeqCst) < RUNS {
+                return (self.answer)();
+            }
+            let proposal = allocate_response::Proposal::default();
+            let proposals = vec![proposal; BATCH + 1];
+            Ok(AllocateResponse { proposals, ..AllocateResponse::default() })
+        }
+    }
+
+    /// Runs a driver until its first proposals; gives how many came at a time, and how long it took.
+    async fn first(
+        answer: fn() -> Result<AllocateResponse, ModuleError>,
+        interval: Duration,
+    ) -> (Vec<usize>, Duration) {
+        let (actor, mut inputs) = mpsc::channel(64);
+        let allocator = Arc::new(Odd { runs: AtomicU32::new(0), answer });
+        let numbers = Numbers::new(&Metrics::new("test"));
+        let (to_driver, driver) = Driver::new(allocator, actor, Clock::system(), interval, numbers);
+        let begun = Instant::now();
+        let thread = std::thread::spawn(move || driver.run());
+        to_driver.allocate(None);
+        let mut sizes = Vec::new();
+        while sizes.iter().sum::<usize>() <= BATCH {
+            match inputs.recv().await {
+                Some(Input::Command(Command::Proposed(batch))) => sizes.push(batch.len()),
+                _ => panic!("something else"),
+            }
+        }
+        let took = begun.elapsed();
+        drop((to_driver, inputs));
+        thread.join().unwrap();
+        (sizes, took)
+    }
+
+    #[tokio::test]
+    async fn a_filter_that_has_always_run_out_does_not_keep_the_allocator_busy() {
+        let out = || {
+            let next_filter_expiry_nanos = Some(0);
+            Ok(AllocateResponse { next_filter_expiry_nanos, ..AllocateResponse::default() })
+        };
+        let (sizes, took) = first(out, Duration::from_secs(3600)).await;
+        assert!(took >= SHORTEST_PAUSE * (RUNS - 1), "{took:?} for {RUNS} runs");
+        assert_eq!(sizes, [BATCH, 1], "a flood comes in batches");
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_none_cost_a_run_each_and_no_more() {
+        let garbage = || Err(ModuleError::new(Code::DataLoss, "cannot be decoded"));
+        let (sizes, _) = first(garbage, Duration::from_millis(1)).await;
+        assert_eq!(sizes, [BATCH, 1]);
+    }
+}

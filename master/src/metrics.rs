@@ -48,6 +48,7 @@ pub(crate) struct Readings {
     outstanding: Gauge,
     calls: By<Counter, 2>,
     errors: By<Counter, 2>,
+    overdue: By<Counter, 2>,
     modules: Arc<Modules>,
     sessions: Arc<Sessions>,
 }
@@ -77,6 +78,11 @@ impl Readings {
             errors: metrics.counter_by(
                 "module_errors",
                 "Calls into modules that failed",
+                ["module", "method"],
+            ),
+            overdue: metrics.counter_by(
+                "module_overdue",
+                "Calls into modules that took longer than --module_watchdog",
                 ["module", "method"],
             ),
             modules,
@@ -133,6 +139,7 @@ impl Readings {
                 let labels = || [module.name().to_owned(), method.method().to_owned()];
                 raise(&self.calls.with(labels()), method.calls());
                 raise(&self.errors.with(labels()), method.errors());
+                raise(&self.overdue.with(labels()), method.overdue());
             }
         }
         let (frameworks, agents) = self.sessions.counts();

@@ -1,4 +1,5 @@
 //! `cargo xtask bench NAME --json`: the numbers of this project, measured on release binaries as separate processes.
+//! `abi` takes sizes: `--calls`, `--runs`, `--agents`, `--frameworks`, `--cycles`; `isolator` takes `--containers`.
 //!
 //! The measuring itself is `mezzo-bench` (integration-tests/src/bin/mezzo-bench), built in release with everything else,
 //! so that what measures is not slower than what is measured.
@@ -9,11 +10,10 @@ use crate::Failure;
 use crate::cargo::{self, cargo, target_dir};
 
 /// What can be measured.
-const NAMES: [&str; 4] = ["launch", "throughput", "idle", "demo"];
+const NAMES: [&str; 6] = ["launch", "throughput", "idle", "demo", "abi", "isolator"];
 
 /// Builds in release and measures.
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
-    let json = args.iter().any(|arg| arg == "--json");
     let mut named = args.iter().filter(|arg| !arg.starts_with("--"));
     let name = named.next().map_or("", String::as_str);
     let chosen: Vec<&str> = match name {
@@ -31,10 +31,8 @@ pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     cargo::run_quietly(&mut build)?;
     for name in chosen {
         let mut bench = Command::new(target_dir().join("release/mezzo-bench"));
-        bench.arg(name);
-        if json {
-            bench.arg("--json");
-        }
+        // With `--json`, and sizes if there are any.
+        bench.arg(name).args(args.iter().filter(|arg| arg.starts_with("--")));
         cargo::run_quietly(&mut bench)?;
     }
     Ok(())

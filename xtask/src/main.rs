@@ -25,7 +25,7 @@ usage: cargo xtask COMMAND
   demo                 build in release, run a cluster with a real job, show what happened
   test [ARGS]          build everything, run `cargo test --workspace ARGS`, check that nothing is left behind
   vm-test [FILTER]     in a virtual machine: what needs cgroup version 2, XFS or another thing that this kernel has not
-  bench NAME [--json]  measure: launch, throughput, idle, demo or all
+  bench NAME [--json]  measure: launch, throughput, idle, demo, abi, isolator or all
 ";
 
 fn main() -> ExitCode {

@@ -149,7 +149,9 @@ pub(crate) async fn own(
         Beginning::Running => live(&mut job, &mut destroy).await,
         Beginning::Launch { turn, outcome } => {
             done.clear();
-            let launched = launch(&container, &mut job, &mut done, &destroy, turn).await;
+            // Boxed, as a launch is short and the life of a container long.
+            let launch = Box::pin(launch(&container, &mut job, &mut done, &destroy, turn));
+            let launched = launch.await;
             job.turn = None;
             match launched {
                 Ok(launched) => {
@@ -158,7 +160,7 @@ pub(crate) async fn own(
                 }
                 Err(error) => {
                     let termination = failed_launch(&error);
-                    undo(&container, &mut job, done, &mut destroy).await;
+                    Box::pin(undo(&container, &mut job, done, &mut destroy)).await;
                     gone(false);
                     publish(&container, termination, &mut job);
                     let _ = outcome.send(Err(error));
@@ -167,7 +169,7 @@ pub(crate) async fn own(
             }
         }
     };
-    undo(&container, &mut job, done, &mut destroy).await;
+    Box::pin(undo(&container, &mut job, done, &mut destroy)).await;
     let termination = Termination { exit: job.exit.or(termination.exit), ..termination };
     publish(&container, termination, &mut job);
     gone(true);

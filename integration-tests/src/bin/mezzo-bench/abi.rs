@@ -69,13 +69,13 @@ fn calls(options: &Options) -> anyhow::Result<Vec<Measurement>> {
         let direct = measure("the same code linked in, called directly", direct, None);
         let coding = measure("encode and decode of request and answer", coding, None);
         let names = match name {
-            "empty" => ["abi/call_empty", "abi/call_empty_without_meter"],
-            _ => ["abi/call_1KiB", "abi/call_1KiB_without_meter"],
+            "empty" => ["abi/call_empty", "abi/call_empty_without_meter", "abi/coding_empty"],
+            _ => ["abi/call_1KiB", "abi/call_1KiB_without_meter", "abi/coding_1KiB"],
         };
-        let [with_meter, without] = names;
+        let [with_meter, without, coded] = names;
         all.push(measure(with_meter, hosted, Some(Box::new(direct.clone()))));
         all.push(measure(without, bare, Some(Box::new(direct))));
-        all.push(Measurement { name: "abi/coding", ..coding });
+        all.push(Measurement { name: coded, ..coding });
     }
     Ok(all)
 }

@@ -165,9 +165,19 @@ fn directories(places: &[Place], id: &str) -> anyhow::Result<Cost> {
         .collect();
     let begun = Instant::now();
     for (path, attached) in &paths {
+        let put = |file: &str, text: &str| {
+            fs::write(path.join(file), text).with_context(|| format!("{}/{file}", path.display()))
+        };
         fs::create_dir(path).with_context(|| path.display().to_string())?;
         if *attached {
-            fs::write(path.join("cgroup.procs"), process.pid().to_string())?;
+            // Version 1 lets nobody into a cpuset without processors and memory.
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                let above = path.parent().map(|above| above.join(file)).filter(|f| f.is_file());
+                if let Some(above) = above {
+                    put(file, &fs::read_to_string(above)?)?;
+                }
+            }
+            put("cgroup.procs", &process.pid().to_string())?;
         }
     }
     let begin = milliseconds(begun);
