@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | `cgroups/cpu` | A share of the CPUs by request; a hard quota when a limit is given or `cgroups_enable_cfs` is set. CPU time and throttling in the statistics. | `cpu`, `cpuacct` | `cpu` |
 //! | `cgroups/mem` | A hard memory limit, which is never lowered under a running container, and a softer one at the request. A container that hits its limit ends with `REASON_CONTAINER_LIMITATION_MEMORY` and a message that says what it used. Memory and (version 1) memory pressure in the statistics. | `memory` | `memory` |
-//! | `cgroups/pids` | A limit on processes and threads (the executor's too) for the container that asks for one: by the resource `pids`, which the operator declares as in `--resources=…;pids:4096`, or by `limits["pids"]`. Beyond it, fork fails; how often is the counter `forks_refused`. | `pids` | `pids` |
+//! | `cgroups/pids` | A limit on processes and threads (those of the executor and the launcher are among them: three or four) for the container that asks for one: by the resource `pids`, which the operator declares as in `--resources=…;pids:4096`, or by `limits["pids"]`. Beyond it, fork fails; how often is the counter `forks_refused`. | `pids` | `pids` |
 //! | `cgroups/cpuset` | Containers are in the controller, with all CPUs and memory nodes. | `cpuset` | `cpuset` |
 //! | `cgroups/devices` | No device nodes but the usual ones and `allowed_devices`. | `devices` | a program (eBPF) attached to the container's cgroup, where it stays while the agent restarts |
 //! | `cgroups/blkio` | What was read from and written to block devices, in the statistics. | `blkio` | `io` |
