@@ -22,6 +22,7 @@ mod launch;
 mod leftovers;
 mod limits;
 mod memory;
+mod module_examples;
 mod modules;
 mod ports;
 mod posix;
