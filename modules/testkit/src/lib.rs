@@ -45,5 +45,10 @@ pub use subject::Subject;
 /// All suites.
 const ALL: &[&[Must]] = &[general::MUSTS, allocator::MUSTS, isolator::MUSTS, hook::MUSTS];
 
+/// What the guide shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/writing-modules.md")]
+struct Guide;
+
 #[cfg(test)]
 mod tests;
