@@ -78,6 +78,7 @@ impl Hooks {
     /// A framework's call has come in: hooks may replace the resources of the tasks in it.
     pub(crate) async fn look_at(&self, call: &mut scheduler::Call) {
         let Some(accept) = &mut call.accept else { return };
+        let mut books = None;
         for operation in &mut accept.operations {
             let tasks = match operation.r#type() {
                 Type::Launch => operation.launch.as_mut().map(|l| &mut l.task_infos),
@@ -87,21 +88,20 @@ impl Hooks {
                 _ => None,
             };
             for task in tasks.into_iter().flatten() {
-                self.resources(task).await;
+                if books.is_none() {
+                    // Without an actor there is nobody to launch anything either.
+                    books = self.actor.snapshot().await.ok();
+                }
+                let agent = AgentId::new(&task.agent_id.value);
+                let agent = books.as_ref().and_then(|books| books.agents.get(&agent));
+                // Of an agent that is not known they are none; the launch will be refused.
+                let total = agent.map(|a| a.total.to_proto(mezzo_model::Format::PostRefinement));
+                self.resources(task, total.unwrap_or_default()).await;
             }
         }
     }
 
-    async fn resources(&self, task: &mut v1::TaskInfo) {
-        // Of an agent that is not known they are none; the launch will be refused.
-        let agent_resources = match self.actor.snapshot().await {
-            Ok(books) => books
-                .agents
-                .get(&AgentId::new(&task.agent_id.value))
-                .map(|agent| agent.total.to_proto(mezzo_model::Format::PostRefinement)),
-            Err(_) => return,
-        };
-        let agent_resources = agent_resources.unwrap_or_default();
+    async fn resources(&self, task: &mut v1::TaskInfo, agent_resources: Vec<v1::Resource>) {
         for hook in &self.hooks {
             let request = MasterLaunchTaskResourcesRequest {
                 task: Some(task.clone()),

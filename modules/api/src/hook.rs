@@ -71,8 +71,9 @@ hooks! {
     /// Should not block: the launch waits.
     agent_run_task_labels(AgentRunTaskLabelsRequest) -> AgentRunTaskLabelsResponse;
 
-    /// Agent: the environment of an executor is being made. The response's variables are put over those the agent made;
-    /// those in the executor's own `CommandInfo` win over both.
+    /// Agent: the environment of an executor is being made. `executor.command.environment` is what the hook before this one
+    /// answered (for the first: the executor's own); the response **replaces** it whole. The last one's variables are put over
+    /// those the agent made; those in the executor's own `CommandInfo` win over both.
     ///
     /// Should not block: the launch waits.
     agent_executor_environment(AgentExecutorEnvironmentRequest) -> AgentExecutorEnvironmentResponse;

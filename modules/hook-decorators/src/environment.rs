@@ -39,9 +39,17 @@ impl EnvironmentHook {
 impl Hook for EnvironmentHook {
     fn agent_executor_environment(
         &self,
-        _: AgentExecutorEnvironmentRequest,
+        request: AgentExecutorEnvironmentRequest,
     ) -> Result<AgentExecutorEnvironmentResponse, ModuleError> {
-        Ok(AgentExecutorEnvironmentResponse { environment: self.executor.clone() })
+        let Some(ours) = self.executor.clone() else {
+            return Ok(AgentExecutorEnvironmentResponse::default());
+        };
+        // The answer replaces what the hook before this one answered, so that is in it.
+        let before = request.executor.and_then(|e| e.command).and_then(|c| c.environment);
+        let mut environment = before.unwrap_or_default();
+        environment.variables.retain(|v| !ours.variables.iter().any(|our| our.name == v.name));
+        environment.variables.extend(ours.variables);
+        Ok(AgentExecutorEnvironmentResponse { environment: Some(environment) })
     }
 
     fn agent_prelaunch(
@@ -93,6 +101,8 @@ fn environment(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+    use mezzo_proto::v1::{CommandInfo, ExecutorInfo};
+
     use super::*;
 
     fn hook(pairs: &[(&str, &str)]) -> Result<EnvironmentHook, String> {
@@ -128,6 +138,17 @@ mod tests {
         let answer = hook.agent_prelaunch_docker(AgentPrelaunchDockerRequest::default()).unwrap();
         assert_eq!(pairs(answer.executor_environment), executor);
         assert_eq!(pairs(answer.task_environment), task);
+    }
+
+    #[test]
+    fn what_a_hook_before_it_answered_stays() {
+        let before = environment(&Parameters::from_pairs(&[("v", "A=1"), ("v", "B=1")]), "v");
+        let command = CommandInfo { environment: before.unwrap(), ..CommandInfo::default() };
+        let executor = ExecutorInfo { command: Some(command), ..ExecutorInfo::default() };
+        let request = AgentExecutorEnvironmentRequest { executor: Some(executor) };
+        let answer = hook(&[("variable", "B=2")]).unwrap().agent_executor_environment(request);
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(pairs(answer.unwrap().environment), [pair("A", "1"), pair("B", "2")]);
     }
 
     #[test]
