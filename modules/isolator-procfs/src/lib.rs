@@ -3,7 +3,7 @@
 //!
 //! Every few seconds all processes of every container are added up: their virtual memory and their physical. A container that
 //! is over one of its limits ends with `REASON_CONTAINER_LIMITATION_MEMORY`, and with a message that shows all its processes.
-//! A fork that doubles memory for a moment is forgiven; the rules are in [`monitor`].
+//! A fork that doubles memory for a moment is forgiven; the rules are in `monitor.rs`.
 //!
 //! | parameter | default | meaning |
 //! |---|---|---|
@@ -11,7 +11,7 @@
 //! | `pmem_check_enabled` | `true` | Physical memory is limited: to the container's limit, else its request. |
 //! | `vmem_check_enabled` | `true` | Virtual memory is limited: to the physical limit times the ratio. |
 //! | `vmem_pmem_ratio` | `2.1` | The ratio; at least 1. Programs that reserve much and use little need more, or no check. |
-//! | `measure` | `procfs` | How processes are measured: `procfs`, `smaps` or `command:PROGRAM`, see [`measure`]. |
+//! | `measure` | `procfs` | How processes are measured: `procfs`, `smaps` or `command:PROGRAM` (what the program has to print is in `measure/command.rs`). |
 //! | `smaps_rule` | `newer` | With `smaps`, what of a mapping counts: `older` or `newer`. |
 //! | `measure_timeout` | `1secs` | How long a program may take for one container. |
 //!

@@ -217,10 +217,10 @@ fn a_tree_that_stays_over_its_memory_ends_with_a_dump_of_it() {
 
 #[test]
 fn short_lived_children_that_double_the_memory_are_forgiven() {
-    let world = World::new(&[PHYSICAL_ONLY, ("interval", "700ms")]);
+    let world = World::new(&[PHYSICAL_ONLY, ("interval", "1500ms")]);
     let script = "while :; do head -c 8M /dev/zero | tail > /dev/null; done";
     let (_task, limitation) = world.run("c", 10.0, script);
-    world.rounds(6);
+    world.rounds(4);
     assert!(limitation.try_recv().is_err());
     wait_until("a measurement", || world.usage("c").mem_rss_bytes.is_some());
 }
