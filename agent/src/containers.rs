@@ -1,8 +1,8 @@
 //! Between the core and the containerizer: starts what is asked for and tells what becomes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mezzo_agent_core::{Command, Launch, RecoveredContainer, Termination};
@@ -24,6 +24,9 @@ const STUCK_FIRST: Duration = Duration::from_secs(1);
 /// Pauses double up to this.
 const STUCK_MAX: Duration = Duration::from_secs(60);
 
+/// Containers that hooks still look at before they are started. One that is to end meanwhile leaves, and is never started.
+pub(crate) type Awaited = Arc<Mutex<BTreeSet<ContainerId>>>;
+
 /// Starts, changes and ends containers. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Containers {
@@ -33,6 +36,7 @@ pub(crate) struct Containers {
     pub(crate) hooks: Arc<[NamedHook]>,
     /// How long a hook may take.
     pub(crate) patience: Duration,
+    pub(crate) awaited: Awaited,
     pub(crate) numbers: Numbers,
     pub(crate) vital: Vital,
     pub(crate) runtime: Runtime,
@@ -54,8 +58,13 @@ impl Containers {
                 .spawn("container", async move { this.watch(id, directory, launched.await).await });
             return;
         }
+        this.awaited().insert(id.clone());
         self.tasks.spawn("container", async move {
             let spec = decorate(&this.hooks, spec, this.patience).await;
+            if !this.awaited().remove(&id) {
+                tracing::debug!(container = %id, "not started: its end was asked for meanwhile");
+                return;
+            }
             let launched = this.containerizer.launch(spec).await;
             this.watch(id, directory, launched).await;
         });
@@ -128,6 +137,10 @@ impl Containers {
     }
 
     async fn end(&self, container: ContainerId) {
+        if self.awaited().remove(&container) {
+            let termination = Termination::default();
+            return self.actor.say(Command::ContainerEnded { container, termination }).await;
+        }
         let mut pause = STUCK_FIRST;
         let mut stuck = false;
         let termination = loop {
@@ -154,6 +167,10 @@ impl Containers {
         self.actor
             .say(Command::ContainerEnded { container, termination: translate(termination) })
             .await;
+    }
+
+    fn awaited(&self) -> MutexGuard<'_, BTreeSet<ContainerId>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes over the containers of an earlier run.

@@ -32,7 +32,7 @@ use prepare::{
     resume,
 };
 
-use crate::containers::Containers;
+use crate::containers::{Awaited, Containers};
 use crate::detect;
 use crate::effects::Effects;
 use crate::executors::{Executors, Sessions};
@@ -148,6 +148,7 @@ impl Agent {
             tasks: tasks.clone(),
             hooks: chain,
             patience: patience.blocking,
+            awaited: Awaited::default(),
             numbers: numbers.clone(),
             vital: vital.clone(),
             runtime: tokio::runtime::Handle::current(),

@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use mezzo_integration_tests::{Builder, Cluster, Process, TEST_MODULES, manifest, until};
 use mezzo_proto::module::v1::{MethodStatus, ModuleStatus};
 use mezzo_sdk::Task;
-use mezzo_sdk::v1::TaskState::{TaskFailed, TaskFinished};
+use mezzo_sdk::v1::TaskState::{TaskFailed, TaskFinished, TaskKilled};
 use mezzo_sdk::v1::task_status::Reason;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Done;
 use crate::framework::TestFramework;
@@ -78,6 +79,83 @@ async fn decorators_that_hang_for_one_task_are_passed_over_and_others_do_not_wai
 }
 
 #[tokio::test]
+async fn a_task_that_is_killed_while_a_hook_hangs_never_runs() -> Done {
+    let mut cluster = Cluster::quick()
+        .agent_flag(hanging("test/breaks", "agent_executor_environment", Some("stuck")))
+        .agent_flag("--hooks=test/breaks")
+        .agent_flag("--module_call_timeout=2secs")
+        .start()
+        .await?;
+    let witness = cluster.folder().join("it-ran");
+    let mut framework = TestFramework::connect(&cluster).await?;
+    let task = Task::shell(format!("touch {}", witness.display())).id("stuck");
+    framework.launch(&task).await?;
+    let mut agent = cluster.agent(0).await?;
+    let begun = "agent_executor_environment";
+    until("the hook is asked", async || {
+        let modules = agent.get_modules(()).await?.into_inner().modules;
+        let mut methods = modules.iter().flat_map(|m| &m.methods);
+        Ok(methods.any(|m| m.method() == begun && m.running() > 0).then_some(()))
+    })
+    .await?;
+    framework.kill("stuck");
+    assert_eq!(framework.ended("stuck").await?.state(), TaskKilled);
+    // By then the hook has been given up.
+    until("the hook is passed over", async || {
+        Ok(cluster.agent_log(0).contains("a hook is passed over").then_some(()))
+    })
+    .await?;
+    assert_eq!(framework.run(&Task::shell("exit 0").id("after")).await?.state(), TaskFinished);
+    assert!(!witness.exists());
+    agent_stops(&mut cluster).await
+}
+
+#[tokio::test]
+async fn a_hook_that_hangs_when_an_agent_starts_or_is_lost_is_not_waited_for() -> Done {
+    let lost = hanging("test/breaks", "master_agent_lost", None);
+    let builder = Cluster::quick()
+        .master_flag(lost)
+        .master_flag("--hooks=test/breaks")
+        .master_flag("--module_watchdog=300ms")
+        .agent_flag(hanging("test/breaks", "agent_resources", None))
+        .agent_flag("--hooks=test/breaks");
+    // Registers all the same.
+    let mut cluster = impatient(builder).start().await?;
+    let mut framework = TestFramework::connect(&cluster).await?;
+    assert_eq!(framework.run(&Task::shell("exit 0").id("t")).await?.state(), TaskFinished);
+    let pid = cluster.agent_pid(0).and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    kill_process(pid.context("no agent")?, Signal::USR1)?;
+    let mut master = cluster.master().await?;
+    overdue("master_agent_lost", async || Ok(master.get_modules(()).await?.into_inner().modules))
+        .await?;
+    assert_eq!(master.get_agents(()).await?.into_inner().agents.len(), 0);
+    assert!(cluster.stop_master().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_whose_isolator_hangs_in_recovery_can_be_stopped() -> Done {
+    let folder = tempfile::tempdir()?;
+    let flags = [
+        "--master=127.0.0.1:1".to_owned(),
+        "--port=0".to_owned(),
+        format!("--work_dir={}", folder.path().join("work").display()),
+        hanging("test/breaks-isolation", "recover", None),
+        "--isolation=test/breaks-isolation".to_owned(),
+        "--module_watchdog=100ms".to_owned(),
+    ];
+    let mut agent = Process::start("mezzo-agent", &flags, &folder.path().join("log"))?;
+    until("the watchdog tells", async || {
+        Ok(agent.log().lines().any(|l| l.contains("WARN") && l.contains("recover")).then_some(()))
+    })
+    .await
+    .with_context(|| agent.log())?;
+    agent.signal(Signal::TERM)?;
+    assert!(agent.ended().await?.success(), "{}", agent.log());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_check_that_hangs_fails_its_task_and_no_other() -> Done {
     for (module, on, flag) in [
         ("test/breaks", "agent_prelaunch", "--hooks=test/breaks"),
@@ -111,7 +189,7 @@ async fn more_launches_that_hang_than_there_are_turns_keep_no_other_from_startin
         .agent_flag("--module_call_timeout=10mins")
         .start()
         .await?;
-    // Two frameworks, since one cannot have the same task id twice; each hangs with one more than half of the turns.
+    // A framework cannot have the same task id twice.
     let mut frameworks = Vec::new();
     for _ in 0..10 {
         let mut framework = TestFramework::connect(&cluster).await?;
@@ -185,7 +263,7 @@ async fn a_process_whose_module_hangs_while_it_is_made_can_be_stopped() -> Done 
         })
         .await
         .with_context(|| process.log())?;
-        process.signal(rustix::process::Signal::TERM)?;
+        process.signal(Signal::TERM)?;
         process.ended().await?;
         assert!(process.log().contains("stopped before it had started"), "{}", process.log());
     }
