@@ -175,8 +175,9 @@ fn a_recovered_container_is_measured_and_its_limits_are_unknown_until_the_update
         ..ContainerState::default()
     };
     isolator.recover(RecoverRequest { states: vec![state], orphans: vec![] }).unwrap();
+    // A process that has only just begun has nothing yet.
+    wait_until("its memory", || usage(&isolator).unwrap().mem_rss_bytes() > 0);
     let used = usage(&isolator).unwrap();
-    assert!(used.mem_rss_bytes() > 0);
     assert_eq!((used.mem_limit_bytes, used.mem_soft_limit_bytes), (None, None));
     cleanup(&isolator);
     assert_eq!(usage(&isolator).unwrap_err().code, Code::NotFound);
