@@ -17,22 +17,24 @@ use crate::{Failure, say};
 
 /// The packages with something to say about a kernel: all of their test programs run, also those that plain `cargo test` leaves
 /// out (`test = false` in their manifest).
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
     "mezzo-linux",
     "mezzo-containerizer",
     "mezzo-isolator-cgroups",
     "mezzo-isolator-disk",
+    "mezzo-module-testkit",
     "mezzo-integration-tests",
 ];
 
 /// Programs that have no place there: package and program.
-const LEFT_OUT: [(&str, &str); 9] = [
+const LEFT_OUT: [(&str, &str); 10] = [
     // Version 1, which the guest has not.
     ("mezzo-linux", "cgroup_v1"),
     // They ask nothing of the kernel that they did not ask outside.
     ("mezzo-containerizer", "lib"),
     ("mezzo-isolator-disk", "du"),
     ("mezzo-isolator-disk", "many_files"),
+    ("mezzo-module-testkit", "lib"),
     ("mezzo-integration-tests", "lib"),
     ("mezzo-integration-tests", "generated_docs"),
     ("mezzo-integration-tests", "programs"),
@@ -50,6 +52,10 @@ const CLUSTER_TESTS: [&str; 7] = [
     "restart::tasks_survive",
     "statistics::",
 ];
+
+/// Of the contract's tests over every module (`modules/testkit/tests/tree.rs`), those of the isolator that has all subsystems, and
+/// of those that a machine may not have.
+const CONTRACT_TESTS: [&str; 2] = ["cgroups_all::", "_needs_"];
 
 /// How many times longer than usual tests wait (`mezzo_integration_tests::slowness`).
 const SLOWNESS: &str = "5";
@@ -196,6 +202,7 @@ fn script(programs: &[Program], filters: &[String]) -> String {
     for Program { package, name, folder, executable } in programs {
         let chosen: Vec<&str> = match filters {
             [] if name == "cluster" => CLUSTER_TESTS.to_vec(),
+            [] if name == "tree" => CONTRACT_TESTS.to_vec(),
             filters => filters.iter().map(String::as_str).collect(),
         };
         let words: Vec<String> = chosen.into_iter().map(quoted).collect();
