@@ -43,9 +43,10 @@ const LEFT_OUT: [(&str, &str); 10] = [
 ];
 
 /// Of the tests with a whole cluster, those that end in the kernel. The guest is slow, and has no time for all of them.
-const CLUSTER_TESTS: [&str; 7] = [
+const CLUSTER_TESTS: [&str; 8] = [
     "isolation::",
-    "kill::",
+    "kill::a_daemon_that_outlives",
+    "kill::a_task_that_ignores_sigterm",
     "launch::a_task_runs_and_says_so",
     "launch::the_end_of_a_command",
     "memory::",
