@@ -285,6 +285,10 @@ impl Cluster {
             format!("--cgroups_root={}/{n}", self.cgroup),
             "--hostname=127.0.0.1".to_owned(),
         ];
+        if slowness() > 1 {
+            // Two seconds otherwise, in which an executor has to see that its agent is back.
+            flags.push(format!("--executor_reregistration_timeout={}secs", 2 * slowness()));
+        }
         flags.extend(self.builder.agent_flags.iter().cloned());
         agent.process = Some(Process::start("mezzo-agent", &flags, &log)?);
         agent.lives += 1;

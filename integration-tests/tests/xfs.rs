@@ -11,7 +11,7 @@ mod xfs;
 
 use std::path::PathBuf;
 
-use mezzo_integration_tests::{Cluster, Process, until};
+use mezzo_integration_tests::{Cluster, Process, slowness, until};
 use mezzo_sdk::Task;
 use mezzo_sdk::v1::TaskState::{TaskFailed, TaskFinished};
 use mezzo_sdk::v1::agent::agent_service_client::AgentServiceClient;
@@ -46,6 +46,7 @@ impl Scene {
             format!("--master={}", self.cluster.master_address()),
             format!("--work_dir={}", self.mount.path().join("work").display()),
             format!("--cgroups_root=mezzo-it-xfs-{}", std::process::id()),
+            format!("--executor_reregistration_timeout={}secs", 2 * slowness()),
             "--port=0".to_owned(),
             "--hostname=127.0.0.1".to_owned(),
             "--resources=cpus:4;mem:2048;disk:200".to_owned(),
