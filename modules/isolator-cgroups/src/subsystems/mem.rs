@@ -119,7 +119,13 @@ impl Subsystem for Mem {
         config: &ContainerConfig,
     ) -> Result<(), ModuleError> {
         let expendable = config.task_info.is_some() || container.id.parent.is_some();
-        self.arm(container, false, expendable)
+        self.arm(container, false, expendable)?;
+        if self.is_v2 {
+            // All of it goes, or an executor that is left tells of a task that was killed before we tell why.
+            let memory = v2::Memory::new(container.cgroup("memory")?);
+            memory.kill_as_group().map_err(broken)?;
+        }
+        Ok(())
     }
 
     /// The first update after a recovery must not lower what the container lives with.
