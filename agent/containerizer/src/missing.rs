@@ -38,6 +38,15 @@ pub(crate) fn refuse(config: &ContainerConfig) -> Result<(), LaunchError> {
             let path = format!("'{}'", volume.container_path);
             return missing("container.volumes", &path, "there is no isolator for volumes yet");
         }
+        // On the host's network it would be where it was not meant to be.
+        if let Some(name) = container.network_infos.iter().find_map(|n| n.name.as_ref()) {
+            let name = format!("'{name}'");
+            return missing(
+                "container.network_infos.name",
+                &name,
+                "there is no isolator for networks yet",
+            );
+        }
         if container.tty_info.is_some() {
             return missing("container.tty_info", "set", "there is no terminal for containers yet");
         }
@@ -55,7 +64,7 @@ mod tests {
 
     use mezzo_proto::v1::container_info::MesosInfo;
     use mezzo_proto::v1::{
-        CommandInfo, ContainerInfo, Image, TaskInfo, TtyInfo, Volume, command_info,
+        CommandInfo, ContainerInfo, Image, NetworkInfo, TaskInfo, TtyInfo, Volume, command_info,
     };
 
     use super::*;
@@ -71,12 +80,17 @@ mod tests {
 
         let mesos = ContainerInfo { r#type: Type::Mesos.into(), ..ContainerInfo::default() };
         let image = MesosInfo { image: Some(Image::default()) };
+        let network = NetworkInfo { name: Some("net".to_owned()), ..NetworkInfo::default() };
         for (container, field) in [
             (ContainerInfo { r#type: Type::Docker.into(), ..mesos.clone() }, "container.type"),
             (ContainerInfo { mesos: Some(image), ..mesos.clone() }, "container.mesos.image"),
             (
                 ContainerInfo { volumes: vec![Volume::default()], ..mesos.clone() },
                 "container.volumes",
+            ),
+            (
+                ContainerInfo { network_infos: vec![network], ..mesos.clone() },
+                "container.network_infos.name",
             ),
             (
                 ContainerInfo { tty_info: Some(TtyInfo::default()), ..mesos.clone() },
