@@ -17,7 +17,7 @@ use mezzo_module_api::v1::{
     WatchRequest, WatchResponse,
 };
 use mezzo_module_api::{
-    Completion, Host, Isolator, LimitWatch, ModuleError, Parameters, container_name,
+    Code, Completion, Host, Isolator, LimitWatch, ModuleError, Parameters, container_name,
 };
 
 use crate::measure::{TreeMeasurer, tick_millis};
@@ -145,7 +145,14 @@ impl Isolator for ProcfsIsolator {
         let shares = shares_memory(&id, config.container_info.as_ref());
         let limits = self.shared.settings.limits(&config.resources, &config.limits);
         let limits = if shares { Limits::default() } else { limits };
-        self.shared.state().insert(&id, None, limits, shares);
+        let mut state = self.shared.state();
+        if state.containers.contains_key(&key(&id)) {
+            // It runs, perhaps: in its place would be one without a process, which nothing limits.
+            let name = container_name(&id);
+            let message = format!("container `{name}` has been prepared already");
+            return Err(ModuleError::new(Code::AlreadyExists, message));
+        }
+        state.insert(&id, None, limits, shares);
         Ok(PrepareResponse::default())
     }
 

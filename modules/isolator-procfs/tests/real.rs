@@ -335,6 +335,19 @@ fn a_container_that_goes_ends_its_watch_and_is_forgotten() {
 }
 
 #[test]
+fn a_second_prepare_is_refused_and_the_container_stays_limited() {
+    let world = World::new(&[PHYSICAL_ONLY]);
+    let (_task, limitation) = world.run("c", 500.0, HOLD_80_MB);
+    wait_until("the memory", || world.usage("c").mem_rss_bytes() > 80 * MB);
+    let request = PrepareRequest { container_id: Some(id("c")), config: None };
+    assert_eq!(world.isolator.prepare(request).unwrap_err().code, Code::AlreadyExists);
+    assert!(world.usage("c").mem_rss_bytes() > 80 * MB);
+    assert!(limitation.try_recv().is_err(), "the watch goes on");
+    world.update("c", 50.0, None);
+    limited(&limitation);
+}
+
+#[test]
 fn without_an_interval_nothing_is_limited() {
     let world = World::new(&[("interval", "0secs")]);
     let (_task, limitation) = world.run("c", 0.1, "exec sleep 600");
