@@ -8,10 +8,10 @@ use mezzo_module_api::{Code, Completion, Kind, ModuleError};
 use mezzo_module_host::Modules;
 
 use crate::made::Made;
-use crate::report::{ensure, good};
+use crate::report::ensure;
 use crate::subject::with_causes;
 use crate::suite::suite;
-use crate::{Failure, Subject, Verdict};
+use crate::{Failure, Subject, Verdict, allocator, hook, isolator};
 
 suite! {
     $
@@ -136,19 +136,12 @@ fn an_empty_request_is_answered(subject: &Subject) -> Verdict {
 }
 
 fn instances_stand_alone(subject: &Subject) -> Verdict {
-    let (one, two) = (subject.make()?, subject.make()?);
-    let method = *one.methods().0.first().unwrap_or(&1);
-    let before = two.raw().call(method, &[]);
-    drop(one);
-    let after = two.raw().call(method, &[]);
-    // An allocator may say that it has been initialised already; any answer will do as long as it is one.
-    ensure(
-        before.is_ok() == after.is_ok() || subject.kind() == Kind::Allocator,
-        || format!("{} where it was {}", shown(&after), shown(&before)),
-        "the same answer after another instance was dropped",
-    )?;
-    good(subject.make().map_err(|failure| ModuleError::internal(failure.found)), "constructor")
-        .map(drop)
+    // What they could share is what a kind is about.
+    match subject.kind() {
+        Kind::Allocator => allocator::instances_stand_alone(subject),
+        Kind::Isolator => isolator::instances_stand_alone(subject),
+        _ => hook::instances_stand_alone(subject),
+    }
 }
 
 fn a_dropped_instance_leaves_no_thread(subject: &Subject) -> Verdict {

@@ -3,18 +3,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
 
 use mezzo_allocator_hierarchical::Hierarchical;
 use mezzo_module_api::v1::allocator_event::Event;
 use mezzo_module_api::v1::{
     AgentPrelaunchRequest, AgentPrelaunchResponse, AgentRemoveExecutorRequest,
-    AgentRemoveExecutorResponse, AllocateRequest, AllocateResponse, CleanupRequest,
-    CleanupResponse, InitializeAllocatorRequest, InitializeAllocatorResponse, ObserveRequest,
-    ObserveResponse, PrepareRequest, PrepareResponse, UsageRequest, UsageResponse, WatchRequest,
-    WatchResponse,
+    AgentRemoveExecutorResponse, AgentRunTaskLabelsRequest, AgentRunTaskLabelsResponse,
+    AllocateRequest, AllocateResponse, CleanupRequest, CleanupResponse, InitializeAllocatorRequest,
+    InitializeAllocatorResponse, ObserveRequest, ObserveResponse, PrepareRequest, PrepareResponse,
+    UsageRequest, UsageResponse, WatchRequest, WatchResponse,
 };
-use mezzo_module_api::{Allocator, Completion, Hook, Host, Isolator, ModuleError, Parameters};
+use mezzo_module_api::{
+    Allocator, Completion, Hook, Host, Isolator, LimitWatch, ModuleError, Parameters,
+};
+use mezzo_proto::v1::{Label, Labels};
 
 use crate::{Must, Subject, Verdict, hook, isolator};
 
@@ -180,6 +184,127 @@ fn a_hook_that_meddles_is_found_out() {
     let subject = Subject::hook("meddler", |_, _| Ok(Meddler));
     let found = breaks(&subject, &["H.1", "H.6", "H.8"]);
     assert!(found.contains("`agent_remove_executor` failed: cannot"), "{found}");
+}
+
+/// A second `prepare` takes the place of the container: its watch ends, or what was measured is forgotten.
+#[derive(Default)]
+struct Restarter {
+    containers: Mutex<HashMap<String, (LimitWatch, Option<u64>)>>,
+    keeps_watch: bool,
+}
+
+impl Isolator for Restarter {
+    fn prepare(&self, request: PrepareRequest) -> Result<PrepareResponse, ModuleError> {
+        let id = request.container_id.unwrap_or_default().value;
+        let mut containers = self.containers.lock().unwrap();
+        match containers.get_mut(&id).filter(|_| self.keeps_watch) {
+            Some((_, used)) => *used = None,
+            None => drop(containers.insert(id, (LimitWatch::default(), Some(7)))),
+        }
+        Ok(PrepareResponse::default())
+    }
+
+    fn watch(&self, request: WatchRequest, done: Completion<WatchResponse>) {
+        let id = request.container_id.unwrap_or_default().value;
+        match self.containers.lock().unwrap().get(&id) {
+            Some((limit, _)) => limit.watch(done),
+            None => done.never(),
+        }
+    }
+
+    fn usage(&self, request: UsageRequest) -> Result<UsageResponse, ModuleError> {
+        let id = request.container_id.unwrap_or_default().value;
+        let containers = self.containers.lock().unwrap();
+        let (_, used) =
+            containers.get(&id).ok_or_else(|| ModuleError::not_found("no container"))?;
+        let statistics =
+            mezzo_proto::v1::ResourceStatistics { mem_rss_bytes: *used, ..Default::default() };
+        Ok(UsageResponse { statistics: Some(statistics) })
+    }
+
+    fn cleanup(&self, request: CleanupRequest) -> Result<CleanupResponse, ModuleError> {
+        let id = request.container_id.unwrap_or_default().value;
+        drop(self.containers.lock().unwrap().remove(&id));
+        Ok(CleanupResponse::default())
+    }
+}
+
+#[test]
+fn a_container_that_is_lost_to_a_second_prepare_is_found() {
+    let subject = Subject::isolator("restarter", |_, _| Ok(Restarter::default()));
+    holds(&subject, &["I.4", "I.12", "G.6"]);
+    let found = breaks(&subject, &["I.9"]);
+    assert!(found.contains("the watch ended with a second prepare"), "{found}");
+    let subject = Subject::isolator("restarter", |_, _| {
+        Ok(Restarter { keeps_watch: true, ..Restarter::default() })
+    });
+    let found = breaks(&subject, &["I.9"]);
+    assert!(found.contains("tells no more of [\"mem_rss_bytes\"]"), "{found}");
+}
+
+/// Passes everything on to the one module that all instances share.
+struct Shared<T: 'static>(&'static T);
+
+impl Isolator for Shared<Restarter> {
+    fn prepare(&self, request: PrepareRequest) -> Result<PrepareResponse, ModuleError> {
+        self.0.prepare(request)
+    }
+    fn usage(&self, request: UsageRequest) -> Result<UsageResponse, ModuleError> {
+        self.0.usage(request)
+    }
+    fn cleanup(&self, request: CleanupRequest) -> Result<CleanupResponse, ModuleError> {
+        self.0.cleanup(request)
+    }
+}
+
+impl Allocator for Shared<Hierarchical> {
+    fn initialize(
+        &self,
+        request: InitializeAllocatorRequest,
+    ) -> Result<InitializeAllocatorResponse, ModuleError> {
+        // The second time it is refused; what it was told stays.
+        let _ = self.0.initialize(request);
+        Ok(InitializeAllocatorResponse::default())
+    }
+    fn observe(&self, request: ObserveRequest) -> Result<ObserveResponse, ModuleError> {
+        self.0.observe(request).map(|_| ObserveResponse::default())
+    }
+    fn allocate(&self, request: AllocateRequest) -> Result<AllocateResponse, ModuleError> {
+        self.0.allocate(request)
+    }
+}
+
+/// Numbers the executors that it sees.
+impl Hook for Shared<AtomicU64> {
+    fn agent_run_task_labels(
+        &self,
+        _: AgentRunTaskLabelsRequest,
+    ) -> Result<AgentRunTaskLabelsResponse, ModuleError> {
+        let number = self.0.fetch_add(1, Ordering::SeqCst).to_string();
+        let labels = vec![Label { key: "number".into(), value: Some(number) }];
+        Ok(AgentRunTaskLabelsResponse { labels: Some(Labels { labels }) })
+    }
+}
+
+#[test]
+fn instances_that_share_what_they_know_are_found() {
+    static RESTARTER: LazyLock<Restarter> = LazyLock::new(Restarter::default);
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    static HIERARCHICAL: LazyLock<Hierarchical> = LazyLock::new(|| {
+        Hierarchical::new(Host::silent(), Parameters::from_pairs(&[])).expect("an allocator")
+    });
+    let found = breaks(&Subject::isolator("shared", |_, _| Ok(Shared(&*RESTARTER))), &["G.6"]);
+    assert!(found.contains("in an instance that was not told of it"), "{found}");
+    let found = breaks(&Subject::hook("shared", |_, _| Ok(Shared(&NUMBER))), &["G.6"]);
+    assert!(found.contains("`agent_run_task_labels` was answered otherwise"), "{found}");
+    let found = breaks(&Subject::allocator("shared", |_, _| Ok(Shared(&*HIERARCHICAL))), &["G.6"]);
+    assert!(found.contains("proposals that fit what the allocator has been told"), "{found}");
+}
+
+#[test]
+fn what_an_instance_counts_for_itself_is_its_own() {
+    let own = |_, _| Ok(Shared(Box::leak(Box::new(AtomicU64::new(0))) as &AtomicU64));
+    holds(&Subject::hook("counter", own), &["G.6"]);
 }
 
 /// The hierarchical allocator, with one thing wrong.

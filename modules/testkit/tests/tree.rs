@@ -132,7 +132,7 @@ fn remove(dir: &Path) {
 fn has_controller(name: &str) -> bool {
     let unified = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
     if let Ok(controllers) = unified {
-        // These two have no controller in version 2.
+        // In version 2 perf_event is always there, and in no list; net_cls is in none because it does not exist there.
         return controllers.split_whitespace().any(|found| found == name) || name == "perf_event";
     }
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();

@@ -15,6 +15,19 @@ use super::cluster::{Cluster, holding, parse, wishes};
 use crate::report::ensure;
 use crate::{Subject, Verdict};
 
+/// Two instances: an agent that one was told of is offered by that one alone, also when the other is dropped.
+pub(crate) fn instances_stand_alone(subject: &Subject) -> Verdict {
+    let (mut first, mut second) = (Cluster::new(subject)?, Cluster::new(subject)?);
+    first.agent("cpus:4;mem:1024")?;
+    second.framework(&[0])?;
+    second.none("nothing of an agent that another instance was told of")?;
+    first.framework(&[0])?;
+    first.one("the agent, to the framework that this instance was told of")?;
+    drop(first);
+    second.agent("cpus:2;mem:512")?;
+    second.one("the agent, after another instance was dropped").map(drop)
+}
+
 pub(super) fn a_hold_off_pauses(subject: &Subject) -> Verdict {
     let mut cluster = Cluster::new(subject)?;
     cluster.framework(&[0])?;

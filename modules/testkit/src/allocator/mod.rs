@@ -10,6 +10,7 @@ mod random;
 
 use crate::suite::suite;
 use crate::{Report, Subject, general};
+pub(crate) use events::instances_stand_alone;
 use events::*;
 use filters::*;
 use optional::*;

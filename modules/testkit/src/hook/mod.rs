@@ -14,7 +14,7 @@ use mezzo_module_api::{Code, Hook};
 use crate::report::ensure;
 use crate::suite::suite;
 use crate::{Failure, Report, Subject, Verdict, general};
-use occasions::{Occasion, Told};
+use occasions::{Occasion, Recorder, Told};
 
 /// Runs every MUST of a hook over this one.
 pub fn conformance(subject: &Subject) -> Report {
@@ -62,6 +62,28 @@ fn occasions_come_in_any_order(subject: &Subject) -> Verdict {
     backwards.reverse();
     same(&first, &backwards)?;
     same(&first, &occasion.all(made.raw()))
+}
+
+/// Two instances: the second answers as the first did, to the letter, though the first was asked before it; and it answers
+/// on when the first is dropped.
+pub(crate) fn instances_stand_alone(subject: &Subject) -> Verdict {
+    let (one, two) = (subject.make()?, subject.make()?);
+    let occasion = Occasion::new(subject)?;
+    let (first, second) = (Recorder::new(one.raw()), Recorder::new(two.raw()));
+    let (_, told) = (occasion.all(&first), occasion.all(&second));
+    let (first, second) = (first.answers(), second.answers());
+    let differs = first.iter().zip(&second).find(|((_, first), (_, second))| first != second);
+    if let Some(((method, _), _)) = differs {
+        return Err(Failure::new(
+            format!(
+                "`{}` was answered otherwise than by the first",
+                subject.kind().method_name(*method)
+            ),
+            "the first answers of a second instance are those of the first",
+        ));
+    }
+    drop(one);
+    same(&told, &occasion.all(two.raw()))
 }
 
 fn occasions_come_at_the_same_time(subject: &Subject) -> Verdict {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use mezzo_model::{Format, Resources, Role};
 use mezzo_module_api::v1::{
@@ -68,6 +69,38 @@ impl Transport for Borrowed<'_> {
 
     fn start(&self, method: u32, request: &[u8], done: Completion<Vec<u8>>) {
         self.0.start(method, request, done);
+    }
+}
+
+/// A transport that keeps what was answered, by method.
+pub(super) struct Recorder<'a> {
+    inner: &'a dyn Transport,
+    answers: Mutex<Vec<Answer>>,
+}
+
+/// A method, and what it answered.
+pub(super) type Answer = (u32, Result<Vec<u8>, ModuleError>);
+
+impl<'a> Recorder<'a> {
+    pub(super) fn new(inner: &'a dyn Transport) -> Self {
+        Self { inner, answers: Mutex::default() }
+    }
+
+    pub(super) fn answers(self) -> Vec<Answer> {
+        self.answers.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Transport for Recorder<'_> {
+    fn call(&self, method: u32, request: &[u8]) -> Result<Vec<u8>, ModuleError> {
+        let answer = self.inner.call(method, request);
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.push((method, answer.clone()));
+        answer
+    }
+
+    fn start(&self, method: u32, request: &[u8], done: Completion<Vec<u8>>) {
+        self.inner.start(method, request, done);
     }
 }
 

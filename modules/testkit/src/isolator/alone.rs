@@ -56,8 +56,13 @@ pub(super) fn watch_of_an_unknown_container_ends(subject: &Subject) -> Verdict {
 
 /// The isolator has forgotten this container.
 pub(super) fn unknown_now(isolator: &dyn Isolator, container: &Container) -> Verdict {
-    no_usage(container.usage(isolator), "after `cleanup`")?;
-    no_status(container.status(isolator), "after `cleanup`")
+    unknown(isolator, container, "after `cleanup`")
+}
+
+/// The isolator does not know this container.
+pub(super) fn unknown(isolator: &dyn Isolator, container: &Container, when: &str) -> Verdict {
+    no_usage(container.usage(isolator), when)?;
+    no_status(container.status(isolator), when)
 }
 
 fn no_usage(answer: Result<UsageResponse, ModuleError>, when: &str) -> Verdict {

@@ -1,5 +1,6 @@
 //! Containers for isolators: real processes, sandboxes, and the requests about them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use mezzo_module_api::v1::{
     UsageResponse, WatchRequest, WatchResponse,
 };
 use mezzo_module_api::{Completion, Isolator, ModuleError};
+use mezzo_proto::json::to_string;
 use mezzo_proto::v1::{
     CommandInfo, ContainerId, ExecutorId, ExecutorInfo, FrameworkId, Resource, TaskId, TaskInfo,
 };
@@ -120,6 +122,19 @@ impl Container {
         isolator.usage(UsageRequest { container_id: Some(self.id.clone()) })
     }
 
+    /// The names of what `usage` tells.
+    pub(crate) fn measured(&self, isolator: &dyn Isolator) -> Result<BTreeSet<String>, Failure> {
+        let told = good(self.usage(isolator), "usage")?;
+        let unreadable = |error: &dyn std::fmt::Display| {
+            Failure::new(format!("usage that has no JSON: {error}"), "statistics")
+        };
+        let text = to_string(&told.statistics.unwrap_or_default());
+        let text = text.map_err(|error| unreadable(&error))?;
+        let fields: BTreeMap<String, serde_json::Value> =
+            serde_json::from_str(&text).map_err(|error| unreadable(&error))?;
+        Ok(fields.into_keys().collect())
+    }
+
     pub(crate) fn status(&self, isolator: &dyn Isolator) -> Result<StatusResponse, ModuleError> {
         isolator.status(StatusRequest { container_id: Some(self.id.clone()) })
     }
@@ -224,8 +239,14 @@ pub(crate) enum Ended {
 impl Watch {
     /// Its container has not been told to end.
     pub(crate) fn quiet(&self) -> Verdict {
+        self.pending().map(drop)
+    }
+
+    /// The same, and whether it may be told yet: an isolator that limits nothing has said `never`.
+    pub(crate) fn pending(&self) -> Result<bool, Failure> {
         match self.receiver.try_recv() {
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) | Ok(Ended::Never) => Ok(()),
+            Err(TryRecvError::Empty) => Ok(true),
+            Err(TryRecvError::Disconnected) | Ok(Ended::Never) => Ok(false),
             Ok(Ended::Answered(answer)) => Err(Failure::new(
                 format!("the watch of a `sleep` was answered with {answer:?}"),
                 "a container within its limits runs on",

@@ -5,8 +5,9 @@ use std::thread;
 
 use mezzo_module_api::{Code, Isolator, ModuleError};
 
+use super::alone::unknown;
 use super::container::Container;
-use crate::report::good;
+use crate::report::{ensure, good};
 use crate::{Failure, Subject, Verdict};
 
 const THREADS: usize = 8;
@@ -93,6 +94,25 @@ pub(super) fn one_container_does_not_disturb_another(subject: &Subject) -> Verdi
     two_watch.quiet()?;
     two.finish(isolator)?;
     two_watch.over("after cleanup")
+}
+
+/// Two instances: what one was told is its own, and its end is no end for the other.
+pub(crate) fn instances_stand_alone(subject: &Subject) -> Verdict {
+    let (first, second) = (subject.make()?, subject.make()?);
+    let (mut one, mut two) = (Container::new(subject)?, Container::new(subject)?);
+    one.start(first.isolator())?;
+    unknown(second.isolator(), &one, "in an instance that was not told of it")?;
+    let watch = two.start(second.isolator())?;
+    let (pending, before) = (watch.pending()?, two.measured(second.isolator())?);
+    one.finish(first.isolator())?;
+    drop(first);
+    let after = two.measured(second.isolator())?;
+    ensure(
+        before.is_subset(&after) && watch.pending()? == pending,
+        || format!("`usage` told of {before:?}, now of {after:?}; a kept watch was {pending}"),
+        "a container is measured and watched as before when another instance is dropped",
+    )?;
+    two.finish(second.isolator())
 }
 
 pub(super) fn drop_ends_pending_watches(subject: &Subject) -> Verdict {

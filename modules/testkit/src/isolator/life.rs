@@ -106,10 +106,21 @@ pub(super) fn a_second_prepare_does_no_harm(subject: &Subject) -> Verdict {
     let isolator = made.isolator();
     let mut container = Container::new(subject)?;
     let watch = container.start(isolator)?;
+    let (pending, before) = (watch.pending()?, container.measured(isolator)?);
     // An isolator that keeps something for each container refuses; one that keeps nothing cannot know.
     let _ = container.prepare(isolator);
-    good(container.usage(isolator), "usage after a second prepare")?;
-    watch.quiet()?;
+    let after = container.measured(isolator)?;
+    let lost: Vec<_> = before.difference(&after).collect();
+    ensure(
+        lost.is_empty(),
+        || format!("after a second prepare `usage` tells no more of {lost:?}"),
+        "the container is measured as before",
+    )?;
+    ensure(
+        watch.pending()? == pending,
+        || "the watch ended with a second prepare".to_owned(),
+        "the container is limited as before: its watch is kept",
+    )?;
     container.finish(isolator)?;
     watch.over("after cleanup")?;
     unknown_now(isolator, &container)

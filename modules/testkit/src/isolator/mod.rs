@@ -9,6 +9,7 @@ mod recovery;
 use crate::suite::suite;
 use crate::{Report, Subject, general};
 use alone::*;
+pub(crate) use crowd::instances_stand_alone;
 use crowd::*;
 pub(crate) use life::variables;
 use life::*;
