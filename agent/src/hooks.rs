@@ -14,11 +14,10 @@ use mezzo_module_api::v1::{
     AgentExecutorEnvironmentRequest, AgentRemoveExecutorRequest, AgentRunTaskLabelsRequest,
     AgentTaskStatusRequest,
 };
-use mezzo_module_api::{Code, ModuleError};
+use mezzo_module_api::{ModuleError, if_implemented};
 use mezzo_proto::v1::{
     AgentInfo, CommandInfo, Environment, ExecutorInfo, FrameworkInfo, Labels, TaskInfo,
 };
-use mezzo_runtime::lanes::NoAnswer;
 use mezzo_runtime::task::{OnError, Tasks};
 use tokio::sync::mpsc;
 
@@ -225,35 +224,13 @@ pub(crate) fn ask<T: Send + 'static>(
     patience: Duration,
     work: impl FnOnce(&AnyHook) -> Result<T, ModuleError> + Send + 'static,
 ) -> impl Future<Output = Option<T>> + Send {
-    let answer = hook.call(call, patience, work);
-    async move { taken(hook, call, answer.await) }
-}
-
-fn taken<T>(
-    hook: &NamedHook,
-    call: &'static str,
-    answer: Result<Result<T, ModuleError>, NoAnswer>,
-) -> Option<T> {
-    match answer {
-        Ok(Ok(answer)) => Some(answer),
-        Ok(Err(error)) if error.code == Code::Unimplemented => None,
-        Ok(Err(error)) => {
-            tracing::warn!(hook = hook.name(), call, "a hook failed and is passed over: {error}");
-            None
-        }
-        // Was told when it did not come back.
-        Err(NoAnswer::Closed(_)) => None,
-        Err(none) => {
-            tracing::error!(hook = hook.name(), call, "a hook is passed over: {none}");
-            None
-        }
-    }
+    hook.call_or_pass(call, patience, |hook| if_implemented(work(hook)))
 }
 
 #[cfg(test)]
 mod tests {
-    use mezzo_module_api::Hook;
     use mezzo_module_api::v1::AgentExecutorEnvironmentResponse;
+    use mezzo_module_api::{Code, Hook};
     use mezzo_proto::v1::environment::Variable;
 
     use super::*;

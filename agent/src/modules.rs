@@ -87,6 +87,8 @@ pub(crate) fn load(
     let chosen = modules.isolators(&isolation).map_err(choose("isolation"))?;
     let mut isolators = Vec::with_capacity(chosen.len());
     for one in chosen {
+        // Asked as the contract says. There is nobody to keep the answer for: containers inside containers and containers
+        // without an executor are refused before any isolator is asked.
         match one.module.capabilities(IsolatorCapabilitiesRequest {}) {
             Ok(can) => tracing::debug!(isolator = one.name, ?can, "an isolator"),
             Err(error) if error.code == Code::Unimplemented => {}

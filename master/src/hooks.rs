@@ -11,13 +11,13 @@ use mezzo_model::AgentId;
 use mezzo_module_api::v1::{
     MasterAgentLostRequest, MasterLaunchTaskLabelsRequest, MasterLaunchTaskResourcesRequest,
 };
-use mezzo_module_api::{Code, Hook, ModuleError};
+use mezzo_module_api::{Hook, ModuleError, if_implemented};
 use mezzo_module_host::NamedHook;
 use mezzo_proto::v1;
 use mezzo_proto::v1::link::{FromMaster, RunTask, RunTaskGroup, from_master};
 use mezzo_proto::v1::offer::operation::Type;
 use mezzo_proto::v1::scheduler;
-use mezzo_runtime::lanes::{Callee, NoAnswer};
+use mezzo_runtime::lanes::Callee;
 use mezzo_runtime::task::Tasks;
 use tokio::sync::mpsc;
 
@@ -172,28 +172,6 @@ impl Hooks {
         call: &'static str,
         work: impl FnOnce(&AnyHook) -> Result<T, ModuleError> + Send + 'static,
     ) -> impl Future<Output = Option<T>> + Send {
-        let answer = hook.call(call, self.patience, work);
-        async move { taken(hook.name(), call, answer.await) }
-    }
-}
-
-fn taken<T>(
-    hook: &str,
-    call: &'static str,
-    answer: Result<Result<T, ModuleError>, NoAnswer>,
-) -> Option<T> {
-    match answer {
-        Ok(Ok(answer)) => Some(answer),
-        Ok(Err(error)) if error.code == Code::Unimplemented => None,
-        Ok(Err(error)) => {
-            tracing::warn!(hook, call, "a hook failed and is passed over: {error}");
-            None
-        }
-        // Was told when it did not come back.
-        Err(NoAnswer::Closed(_)) => None,
-        Err(none) => {
-            tracing::error!(hook, call, "a hook is passed over: {none}");
-            None
-        }
+        hook.call_or_pass(call, self.patience, |hook| if_implemented(work(hook)))
     }
 }

@@ -66,6 +66,31 @@ impl<M: ?Sized + Send + Sync + 'static> Callee<M> {
         let late = move |answer| late(&again, answer);
         self.lanes.call_or(kind, patience, move || work(&thing), late)
     }
+
+    /// The same, where one can do without the answer: a failure is logged, and there is none.
+    pub fn call_or_pass<T: Send + 'static, E: fmt::Display + Send + 'static>(
+        &self,
+        kind: &'static str,
+        patience: Duration,
+        work: impl FnOnce(&M) -> Result<Option<T>, E> + Send + 'static,
+    ) -> impl Future<Output = Option<T>> + Send {
+        let answer = self.call(kind, patience, work);
+        let callee = Arc::clone(&self.name);
+        async move {
+            match answer.await {
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(error)) => {
+                    tracing::warn!(%callee, call = kind, "a call failed and is passed over: {error}")
+                }
+                // Was told when those before it did not come back.
+                Err(NoAnswer::Closed(_)) => {}
+                Err(none) => {
+                    tracing::error!(%callee, call = kind, "a call is passed over: {none}")
+                }
+            }
+            None
+        }
+    }
 }
 
 impl<M: ?Sized> Clone for Callee<M> {
@@ -309,6 +334,18 @@ mod tests {
         release.send(()).unwrap();
         assert_eq!(held.await.unwrap(), Ok(true));
         assert_eq!(lanes.call("x", LONG, || 3).await, Ok(3));
+    }
+
+    #[tokio::test]
+    async fn what_one_can_do_without_is_none_when_it_fails() {
+        let callee = Callee::new("c", Arc::new(1), 1);
+        let good = callee.call_or_pass("x", LONG, |one| Ok::<_, String>(Some(*one)));
+        assert_eq!(good.await, Some(1));
+        let bad = callee.call_or_pass("x", LONG, |_| Err::<Option<i32>, _>("no"));
+        assert_eq!(bad.await, None);
+        let panics = callee
+            .call_or_pass("x", LONG, |_| -> Result<Option<i32>, &str> { panic!("on purpose") });
+        assert_eq!(panics.await, None);
     }
 
     #[tokio::test]

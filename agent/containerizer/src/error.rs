@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use mezzo_linux::process::ProcessError;
 use mezzo_model::ContainerId;
-use mezzo_module_api::ModuleError;
+use mezzo_module_api::{Code, ModuleError};
 
 /// Why a container was not started. Everything that had been done for it is undone.
 ///
@@ -80,8 +80,8 @@ pub enum LaunchError {
         #[source]
         source: ModuleError,
     },
-    /// A hook refused.
-    #[error("hook '{hook}' refused the container")]
+    /// A hook refused, or could not say.
+    #[error("hook '{hook}' {}", if decided(source.code) { "refused the container" } else { "failed" })]
     Hook {
         /// Its name.
         hook: String,
@@ -107,6 +107,16 @@ pub enum LaunchError {
         /// What.
         what: &'static str,
     },
+    /// A module asks for something that no container can have.
+    #[error("{kind} '{name}' wants {what}")]
+    Unusable {
+        /// `isolator` or `hook`.
+        kind: &'static str,
+        /// Which.
+        name: String,
+        /// What, and what was expected.
+        what: String,
+    },
     /// The launcher could not be started or did not answer.
     #[error("cannot start its process")]
     Launcher {
@@ -131,6 +141,11 @@ impl LaunchError {
         }
         text
     }
+}
+
+/// Whether an error with this code is what a module wanted to say, and not that it panicked, did not come back or is broken.
+fn decided(code: Code) -> bool {
+    !matches!(code, Code::Internal | Code::DeadlineExceeded | Code::Unavailable | Code::DataLoss)
 }
 
 /// Why limits were not changed.
@@ -208,4 +223,23 @@ pub enum RecoverError {
         #[source]
         source: ModuleError,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_that_is_broken_has_not_refused_anything() {
+        let text = |code| {
+            let source = ModuleError::new(code, "why");
+            LaunchError::Hook { hook: "h".to_owned(), source }.task_message()
+        };
+        for code in [Code::Internal, Code::DeadlineExceeded, Code::Unavailable] {
+            let text = text(code);
+            assert!(text.starts_with("Failed to launch container: hook 'h' failed: why"), "{text}");
+        }
+        let text = text(Code::PermissionDenied);
+        assert!(text.contains("hook 'h' refused the container: why"), "{text}");
+    }
 }

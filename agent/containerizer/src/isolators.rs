@@ -11,13 +11,13 @@ use mezzo_module_api::v1::{
     ContainerLimitation, IsolateRequest, PrepareRequest, UpdateRequest, WatchRequest,
     WatchResponse,
 };
-use mezzo_module_api::{Code, Completion, ModuleError};
+use mezzo_module_api::{Code, Completion, ModuleError, if_implemented};
 use mezzo_proto::v1::task_status::Reason;
 use mezzo_runtime::lanes::{Callee, NoAnswer};
 use tokio::sync::mpsc;
 
 use crate::config::{AnyHook, AnyIsolator, NamedHook, NamedIsolator};
-use crate::merge::Variables;
+use crate::variables::{Variables, WrongVariable};
 use crate::{ContainerSpec, LaunchError, UpdateError};
 
 /// Asks a module. One that does not do this, or has nothing to say, gives none.
@@ -34,10 +34,7 @@ pub(crate) fn ask<M: ?Sized + Send + Sync + 'static, T: Send + 'static>(
 /// What came back, in terms of modules.
 fn answered<T>(answer: Result<Result<T, ModuleError>, NoAnswer>) -> Result<Option<T>, ModuleError> {
     match answer {
-        Ok(Ok(answer)) => Ok(Some(answer)),
-        // A module that does not do a thing is as good as one that has nothing to say.
-        Ok(Err(error)) if error.code == Code::Unimplemented => Ok(None),
-        Ok(Err(error)) => Err(error),
+        Ok(answer) => if_implemented(answer),
         Err(none) => {
             let code = match none {
                 NoAnswer::Late(_) => Code::DeadlineExceeded,
@@ -178,11 +175,12 @@ pub(crate) async fn prelaunch(
     let response = answer
         .map_err(|source| LaunchError::Hook { hook: hook.name().to_owned(), source })?
         .unwrap_or_default();
+    let wrong = |variable: WrongVariable| variable.of_module("hook", hook.name());
     if let Some(more) = &response.executor_environment {
-        environment.set(more)?;
+        environment.set(more).map_err(wrong)?;
     }
     if let Some(more) = &response.task_environment {
-        task_environment.set(more)?;
+        task_environment.set(more).map_err(wrong)?;
     }
     Ok(())
 }
@@ -194,10 +192,8 @@ pub(crate) async fn post_fetch(hooks: &[NamedHook], spec: &ContainerSpec, patien
             container_id: Some((&spec.container_id).into()),
             directory: Some(spec.config.directory.clone()),
         };
-        let work = move |hook: &AnyHook| hook.agent_post_fetch(request);
-        if let Err(error) = ask(hook, "post_fetch", patience, work).await {
-            tracing::warn!(container = %spec.container_id, hook = hook.name(), "a hook failed and is passed over: {error}");
-        }
+        let work = move |hook: &AnyHook| if_implemented(hook.agent_post_fetch(request));
+        hook.call_or_pass("post_fetch", patience, work).await;
     }
 }
 

@@ -29,6 +29,7 @@ mod recovery;
 mod runtime_dir;
 mod sandbox;
 mod usage;
+mod variables;
 
 #[cfg(test)]
 mod tests;

@@ -4,21 +4,14 @@
 //! isolator that asks for something this containerizer cannot do ends the launch: running the task without it would not be
 //! what the operator wanted.
 
-use std::collections::BTreeMap;
-
 use mezzo_linux::launch::{LaunchSpec, MountSpec, Namespaces, Rlimit, RlimitKind};
 use mezzo_module_api::v1::{ContainerLaunchInfo, ContainerMountInfo};
+use mezzo_proto::v1::CommandInfo;
 use mezzo_proto::v1::r_limit_info::RLimit;
 use mezzo_proto::v1::r_limit_info::r_limit::Type;
-use mezzo_proto::v1::{CommandInfo, Environment};
 
 use crate::LaunchError;
-
-/// Variables for the task alone, as a JSON object: how they get past an executor. `mezzo-executor` takes it from its
-/// environment.
-pub(crate) const TASK_ENVIRONMENT: &str = "MEZZO_TASK_ENVIRONMENT";
-
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use crate::variables::{Variables, WrongVariable};
 
 /// What isolators asked for, as one.
 #[derive(Debug, Default)]
@@ -32,72 +25,12 @@ pub(crate) struct Merged {
     pub(crate) no_new_privs: bool,
 }
 
-/// Environment variables; of two with one name the later counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Variables(BTreeMap<String, String>);
-
-impl Variables {
-    /// Puts variables over those that are there.
-    pub(crate) fn set(&mut self, environment: &Environment) -> Result<(), LaunchError> {
-        for variable in &environment.variables {
-            let value = match (&variable.value, &variable.secret) {
-                (Some(value), _) => value.clone(),
-                (None, None) => String::new(),
-                (None, Some(secret)) => {
-                    let data = secret.value.as_ref().map(|v| v.data.to_vec()).ok_or_else(|| {
-                        LaunchError::InvalidCommand(format!("environment variable '{}' refers to a secret by name, and this agent has no resolver for secrets", variable.name))
-                    })?;
-                    String::from_utf8(data).map_err(|_| {
-                        LaunchError::InvalidCommand(format!(
-                            "environment variable '{}' has a secret that is not text",
-                            variable.name
-                        ))
-                    })?
-                }
-            };
-            if variable.name.is_empty()
-                || variable.name.contains(['=', '\0'])
-                || value.contains('\0')
-            {
-                let name = variable.name.escape_debug();
-                return Err(LaunchError::InvalidCommand(format!(
-                    "environment variable '{name}' cannot be set; expected a name that is not empty, without '=', and no NUL in name or value"
-                )));
-            }
-            self.0.insert(variable.name.clone(), value);
-        }
-        Ok(())
-    }
-
-    /// Puts another set over this one.
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.0.extend(other.0);
-    }
-
-    pub(crate) fn to_proto(&self) -> Environment {
-        use mezzo_proto::v1::environment::Variable;
-        let variable = |(name, value): (&String, &String)| Variable {
-            name: name.clone(),
-            value: Some(value.clone()),
-            ..Variable::default()
-        };
-        Environment { variables: self.0.iter().map(variable).collect() }
-    }
-
-    /// As a process gets them: with a PATH, and the task's own set packed into one.
-    pub(crate) fn finish(mut self, task: Self) -> Vec<(String, String)> {
-        self.0.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
-        if !task.0.is_empty() {
-            let json =
-                serde_json::Value::Object(task.0.into_iter().map(|(k, v)| (k, v.into())).collect());
-            self.0.insert(TASK_ENVIRONMENT.to_owned(), json.to_string());
-        }
-        self.0.into_iter().collect()
-    }
-}
-
-/// Merges the answers of the isolators, given with their names, in their order.
-pub(crate) fn merge(infos: &[(String, ContainerLaunchInfo)]) -> Result<Merged, LaunchError> {
+/// Merges the answers of the isolators, given with their names, in their order. `given` are the namespaces that a container
+/// has anyway.
+pub(crate) fn merge(
+    infos: &[(String, ContainerLaunchInfo)],
+    given: Namespaces,
+) -> Result<Merged, LaunchError> {
     only_one(infos, "the working directory", |i| i.working_directory.is_some())?;
     only_one(infos, "rlimits", |i| i.rlimits.is_some())?;
     only_one(infos, "capabilities", |i| {
@@ -105,19 +38,22 @@ pub(crate) fn merge(infos: &[(String, ContainerLaunchInfo)]) -> Result<Merged, L
     })?;
     only_one(infos, "the terminal", |i| i.tty_slave_path.is_some())?;
 
-    let mut merged = Merged::default();
+    let mut merged = Merged { namespaces: given, ..Merged::default() };
     for (isolator, info) in infos {
         supported(isolator, info)?;
+        let wrong = |variable: WrongVariable| variable.of_module("isolator", isolator);
         if let Some(environment) = &info.environment {
-            merged.environment.set(environment)?;
+            merged.environment.set(environment).map_err(wrong)?;
         }
         if let Some(environment) = &info.task_environment {
-            merged.task_environment.set(environment)?;
+            merged.task_environment.set(environment).map_err(wrong)?;
         }
         for flag in &info.clone_namespaces {
             add_namespaces(isolator, &mut merged.namespaces, *flag)?;
         }
-        merged.mounts.extend(info.mounts.iter().map(mount));
+        for wanted in &info.mounts {
+            merged.mounts.push(mount(isolator, wanted)?);
+        }
         for rlimit in info.rlimits.iter().flat_map(|r| &r.rlimits) {
             merged.rlimits.push(limit(isolator, rlimit)?);
         }
@@ -127,6 +63,11 @@ pub(crate) fn merge(infos: &[(String, ContainerLaunchInfo)]) -> Result<Merged, L
             }
         }
         merged.no_new_privs |= info.no_new_privileges();
+    }
+    let mounts = infos.iter().find(|(_, info)| !info.mounts.is_empty());
+    if let Some((isolator, _)) = mounts.filter(|_| !merged.namespaces.mount) {
+        let what = "mounts, but the container has no mount namespace; expected the isolator to ask for one";
+        return Err(unusable(isolator, what.to_owned()));
     }
     Ok(merged)
 }
@@ -169,6 +110,8 @@ fn supported(isolator: &str, info: &ContainerLaunchInfo) -> Result<(), LaunchErr
         (!info.enter_namespaces.is_empty(), "to enter namespaces of another container"),
         (info.user.is_some(), "another user"),
         (info.command.is_some(), "another command"),
+        // On the file system of the host that is always the sandbox.
+        (info.working_directory.is_some(), "another working directory"),
         (!info.masked_paths.is_empty(), "masked paths"),
         (!info.file_operations.is_empty(), "file operations"),
         (
@@ -212,14 +155,27 @@ fn add_namespaces(
     }
 }
 
-fn mount(info: &ContainerMountInfo) -> MountSpec {
-    MountSpec {
+fn unusable(isolator: &str, what: String) -> LaunchError {
+    LaunchError::Unusable { kind: "isolator", name: isolator.to_owned(), what }
+}
+
+fn mount(isolator: &str, info: &ContainerMountInfo) -> Result<MountSpec, LaunchError> {
+    let texts = [&info.source, &info.r#type, &info.options];
+    if !info.target.starts_with('/')
+        || info.target.contains('\0')
+        || texts.into_iter().flatten().any(|text| text.contains('\0'))
+    {
+        let target = info.target.escape_debug();
+        let expected = "expected an absolute path, and no NUL in any part of a mount";
+        return Err(unusable(isolator, format!("a mount at '{target}'; {expected}")));
+    }
+    Ok(MountSpec {
         source: info.source.clone(),
         target: info.target.clone().into(),
         kind: info.r#type.clone(),
         flags: info.flags().into(),
         options: info.options.clone(),
-    }
+    })
 }
 
 fn limit(isolator: &str, rlimit: &RLimit) -> Result<Rlimit, LaunchError> {
@@ -247,20 +203,27 @@ fn limit(isolator: &str, rlimit: &RLimit) -> Result<Rlimit, LaunchError> {
             });
         }
     };
-    if rlimit.soft.is_some() != rlimit.hard.is_some() {
-        return Err(LaunchError::InvalidCommand(format!(
-            "resource limit {kind:?} has only one of 'soft' and 'hard'; expected both, or none for no limit"
-        )));
-    }
-    Ok(Rlimit { kind, soft: rlimit.soft, hard: rlimit.hard })
+    let wrong = match (rlimit.soft, rlimit.hard) {
+        (Some(soft), Some(hard)) if soft > hard => {
+            format!("soft {soft} above hard {hard}; expected soft not above hard")
+        }
+        (Some(_), None) | (None, Some(_)) => {
+            "only one of 'soft' and 'hard'; expected both, or none for no limit".to_owned()
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            return Ok(Rlimit { kind, soft: rlimit.soft, hard: rlimit.hard });
+        }
+    };
+    Err(unusable(isolator, format!("resource limit {kind:?} with {wrong}")))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+    use mezzo_module_api::v1::ContainerFileOperation;
     use mezzo_proto::v1::environment::Variable;
-    use mezzo_proto::v1::{RLimitInfo, Secret};
+    use mezzo_proto::v1::{CapabilityInfo, Environment, RLimitInfo};
 
     use super::*;
 
@@ -274,7 +237,7 @@ mod tests {
     }
 
     fn two(first: ContainerLaunchInfo, second: ContainerLaunchInfo) -> Result<Merged, LaunchError> {
-        merge(&[("a".to_owned(), first), ("b".to_owned(), second)])
+        merge(&[("a".to_owned(), first), ("b".to_owned(), second)], Namespaces::NONE)
     }
 
     #[test]
@@ -307,9 +270,7 @@ mod tests {
         let set: [(&str, Set); 4] = [
             ("the working directory", |i| i.working_directory = Some("/".to_owned())),
             ("rlimits", |i| i.rlimits = Some(RLimitInfo::default())),
-            ("capabilities", |i| {
-                i.effective_capabilities = Some(mezzo_proto::v1::CapabilityInfo::default())
-            }),
+            ("capabilities", |i| i.effective_capabilities = Some(CapabilityInfo::default())),
             ("the terminal", |i| i.tty_slave_path = Some("/dev/pts/0".to_owned())),
         ];
         for (what, set) in set {
@@ -341,38 +302,101 @@ mod tests {
         ));
     }
 
+    /// One launch info per field of the message, with a value for it alone, and what has to come of it; none if it has to be
+    /// refused. A field that is not listed does not compile.
+    macro_rules! every_field {
+        ($($field:ident: $value:expr => $outcome:expr;)*) => {{
+            let _all = ContainerLaunchInfo { $($field: $value),* };
+            let one: Vec<(&str, ContainerLaunchInfo, Option<fn(&Merged) -> bool>)> = vec![$(
+                (
+                    stringify!($field),
+                    ContainerLaunchInfo { $field: $value, ..ContainerLaunchInfo::default() },
+                    $outcome,
+                ),
+            )*];
+            one
+        }};
+    }
+
+    #[test]
+    fn no_field_of_a_launch_info_is_forgotten() {
+        let bind = ContainerMountInfo { target: "/t".to_owned(), ..ContainerMountInfo::default() };
+        let core = RLimit { r#type: Some(Type::RlmtCore.into()), soft: None, hard: None };
+        let fields = every_field! {
+            pre_exec_commands: vec![CommandInfo::default()] => None;
+            environment: Some(environment(&[("A", "1")])) => Some(|m| m.environment != Variables::default());
+            rootfs: Some("/r".to_owned()) => None;
+            enter_namespaces: vec![0x2000_0000] => None;
+            clone_namespaces: vec![0x2000_0000] => Some(|m| m.namespaces.pid);
+            user: Some("nobody".to_owned()) => None;
+            supplementary_groups: vec![7] => Some(|m| m.groups == [7]);
+            command: Some(CommandInfo::default()) => None;
+            working_directory: Some("/w".to_owned()) => None;
+            mounts: vec![bind.clone()] => Some(|m| m.mounts.len() == 1);
+            masked_paths: vec!["/p".to_owned()] => None;
+            file_operations: vec![ContainerFileOperation::default()] => None;
+            effective_capabilities: Some(CapabilityInfo::default()) => None;
+            bounding_capabilities: Some(CapabilityInfo::default()) => None;
+            rlimits: Some(RLimitInfo { rlimits: vec![core] }) => Some(|m| m.rlimits.len() == 1);
+            tty_slave_path: Some("/dev/pts/0".to_owned()) => None;
+            task_environment: Some(environment(&[("A", "1")])) => Some(|m| m.task_environment != Variables::default());
+            task_supplementary_groups: vec![7] => None;
+            no_new_privileges: Some(true) => Some(|m| m.no_new_privs);
+        };
+        let given = Namespaces { mount: true, ..Namespaces::NONE };
+        for (field, info, outcome) in fields {
+            let merged = merge(&[("a".to_owned(), info)], given);
+            match (outcome, merged) {
+                (Some(applied), Ok(merged)) => assert!(applied(&merged), "{field}: {merged:?}"),
+                (None, Err(LaunchError::Unsupported { isolator, .. })) => assert_eq!(isolator, "a"),
+                (_, merged) => panic!("{field}: {merged:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_an_isolator_gets_wrong_is_told_with_its_name() {
+        let at = |target: &str| ContainerLaunchInfo {
+            mounts: vec![ContainerMountInfo {
+                target: target.to_owned(),
+                ..ContainerMountInfo::default()
+            }],
+            ..ContainerLaunchInfo::default()
+        };
+        let wrong = |info| two(ContainerLaunchInfo::default(), info).unwrap_err().to_string();
+        assert_eq!(
+            wrong(at("etc")),
+            "isolator 'b' wants a mount at 'etc'; expected an absolute path, and no NUL in any part of a mount"
+        );
+        assert!(
+            wrong(at("/etc")).starts_with("isolator 'b' wants mounts, but the container has no")
+        );
+        for task in [false, true] {
+            let mut info = ContainerLaunchInfo::default();
+            let variables = Some(environment(&[("A=B", "1")]));
+            *(if task { &mut info.task_environment } else { &mut info.environment }) = variables;
+            assert!(
+                wrong(info).starts_with("isolator 'b' wants environment variable 'A=B', which")
+            );
+        }
+    }
+
     #[test]
     fn a_limit_has_both_numbers_or_none() {
-        let one = RLimit { r#type: Some(Type::RlmtCore.into()), soft: Some(1), hard: None };
-        assert!(limit("a", &one).unwrap_err().to_string().contains("Core has only one"));
+        let wrong = |soft, hard| {
+            let one = RLimit { r#type: Some(Type::RlmtCore.into()), soft, hard };
+            limit("a", &one).unwrap_err().to_string()
+        };
+        assert_eq!(
+            wrong(Some(1), None),
+            "isolator 'a' wants resource limit Core with only one of 'soft' and 'hard'; expected both, or none for no limit"
+        );
+        assert!(wrong(Some(2), Some(1)).contains("Core with soft 2 above hard 1"));
         let none = RLimit { r#type: Some(Type::RlmtCore.into()), soft: None, hard: None };
         assert_eq!(
             limit("a", &none).unwrap(),
             Rlimit { kind: RlimitKind::Core, soft: None, hard: None }
         );
-    }
-
-    #[test]
-    fn variables_that_no_process_can_have_are_refused() {
-        for wrong in [("", "x"), ("a=b", "x"), ("a", "x\0")] {
-            assert!(Variables::default().set(&environment(&[wrong])).is_err(), "{wrong:?}");
-        }
-        let secret = Variable {
-            name: "S".to_owned(),
-            secret: Some(Secret::default()),
-            ..Variable::default()
-        };
-        let error = Variables::default().set(&Environment { variables: vec![secret] }).unwrap_err();
-        assert!(error.to_string().contains("'S' refers to a secret"), "{error}");
-    }
-
-    #[test]
-    fn there_is_always_a_path_and_the_tasks_variables_travel_in_one() {
-        let mut task = Variables::default();
-        task.set(&environment(&[("A", "1\"")])).unwrap();
-        let all = Variables::default().finish(task);
-        assert!(all.contains(&("PATH".to_owned(), DEFAULT_PATH.to_owned())));
-        assert!(all.contains(&(TASK_ENVIRONMENT.to_owned(), r#"{"A":"1\""}"#.to_owned())));
     }
 
     #[test]

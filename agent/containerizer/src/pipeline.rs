@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use mezzo_linux::launch::{LaunchSpec, Namespaces};
+use mezzo_linux::launch::LaunchSpec;
 use mezzo_linux::user::{Credentials, User, UserError, is_root};
 use mezzo_module_api::v1::{ContainerLaunchInfo, ContainerLimitation};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -16,9 +16,10 @@ use tokio::task::spawn_blocking;
 use crate::config::Config;
 use crate::isolators::{self, Limitations, Missing};
 use crate::launcher::{Launcher, Process, Waiting};
-use crate::merge::{self, Merged, Variables};
+use crate::merge::{self, Merged};
 use crate::runtime_dir::{self, Files};
 use crate::sandbox::{self, Output};
+use crate::variables::{Variables, WrongVariable};
 use crate::{ContainerSpec, ExitStatus, LaunchError, missing};
 
 /// How long the first process may take to die before its launcher is killed, too.
@@ -219,12 +220,12 @@ impl Job {
         let (config, spec) = (Arc::clone(&self.config), Arc::clone(&self.spec));
         let infos = std::mem::take(&mut self.infos);
         missing::refuse(&spec.config)?;
-        let merged = merge::merge(&infos)?;
+        let merged = merge::merge(&infos, config.namespaces)?;
         let mut environment = Variables::default();
-        environment.set(&spec.environment)?;
+        environment.set(&spec.environment).map_err(WrongVariable::in_command)?;
         environment.merge(merged.environment.clone());
         if let Some(users) = &spec.config.command_info.environment {
-            environment.set(users)?;
+            environment.set(users).map_err(WrongVariable::in_command)?;
         }
         let mut task_environment = merged.task_environment.clone();
         let hooks = async {
@@ -243,7 +244,7 @@ impl Job {
         };
         self.unhurried(hooks).await?;
         let environment = environment.finish(task_environment);
-        let plan = plan(&config, &spec, merged, environment, self.user.take(), &self.files)?;
+        let plan = plan(&spec, merged, environment, self.user.take(), &self.files)?;
         self.planned = Some(plan);
         Ok(())
     }
@@ -364,8 +365,8 @@ impl Job {
                 isolators::clean_up(&self.config.isolators, id, patience, &self.missing).await;
             let again = failures.len() > missing.len();
             self.missing.extend(missing);
-            if !failures.is_empty() {
-                tracing::warn!(container = %self.spec.container_id, ?failures, "isolators could not clean up");
+            for (isolator, error) in &failures {
+                tracing::warn!(container = %self.spec.container_id, isolator, "an isolator could not clean up: {error}");
             }
             match pauses.next() {
                 Some(pause) if again => tokio::time::sleep(*pause).await,
@@ -431,7 +432,6 @@ fn resolve(name: &str) -> Result<Option<Credentials>, LaunchError> {
 
 /// Puts everything together.
 fn plan(
-    config: &Config,
     spec: &ContainerSpec,
     merged: Merged,
     environment: Vec<(String, String)>,
@@ -441,7 +441,7 @@ fn plan(
     let mut plan = merge::program(&spec.config.command_info)?;
     plan.env = environment;
     plan.cwd = Some(spec.config.directory.clone().into());
-    plan.namespaces = united(config.namespaces, merged.namespaces);
+    plan.namespaces = merged.namespaces;
     plan.mount_proc = plan.namespaces.pid && plan.namespaces.mount;
     plan.mounts = merged.mounts;
     plan.rlimits = merged.rlimits;
@@ -453,17 +453,6 @@ fn plan(
     plan.status_file = Some(files.status());
     plan.pid_file = Some(files.first_process());
     Ok(plan)
-}
-
-fn united(a: Namespaces, b: Namespaces) -> Namespaces {
-    Namespaces {
-        pid: a.pid || b.pid,
-        mount: a.mount || b.mount,
-        ipc: a.ipc || b.ipc,
-        uts: a.uts || b.uts,
-        network: a.network || b.network,
-        cgroup: a.cgroup || b.cgroup,
-    }
 }
 
 fn out_of_order() -> LaunchError {

@@ -102,7 +102,7 @@ async fn a_task_that_is_killed_while_a_hook_hangs_never_runs() -> Done {
     assert_eq!(framework.ended("stuck").await?.state(), TaskKilled);
     // By then the hook has been given up.
     until("the hook is passed over", async || {
-        Ok(cluster.agent_log(0).contains("a hook is passed over").then_some(()))
+        Ok(cluster.agent_log(0).contains("a call is passed over").then_some(()))
     })
     .await?;
     assert_eq!(framework.run(&Task::shell("exit 0").id("after")).await?.state(), TaskFinished);

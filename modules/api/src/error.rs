@@ -39,6 +39,19 @@ impl ModuleError {
     }
 }
 
+/// The answer of a module that need not do what it was asked: one that does not ([`Code::Unimplemented`]) is as good as one
+/// that has nothing to say.
+///
+/// # Errors
+/// Every other error.
+pub fn if_implemented<T>(answer: Result<T, ModuleError>) -> Result<Option<T>, ModuleError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.code == Code::Unimplemented => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
         /// The codes of gRPC, with their meaning.

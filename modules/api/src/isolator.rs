@@ -28,7 +28,8 @@ pub trait Isolator: Send + Sync {
     ///
     /// * **When:** once, before anything else. The answer holds for the life of the process: always give the same.
     /// * **Blocking:** must not.
-    /// * **Without it:** neither nested nor standalone containers; the isolator is not called for those.
+    /// * **Without it:** neither nested nor standalone containers; the isolator is not called for those. (This version of the
+    ///   agent has no such containers at all: a launch of one is refused. It asks and writes the answer to its log.)
     ///
     /// # Errors
     /// End the start of the agent.
@@ -40,8 +41,8 @@ pub trait Isolator: Send + Sync {
         Ok(IsolatorCapabilitiesResponse::default())
     }
 
-    /// The containers that an earlier life of the agent left: those that live on, and orphans, which are cleaned up right
-    /// after.
+    /// The containers that an earlier life of the agent left: those that live on are `states`; all others are `orphans`, which
+    /// are cleaned up right after: those that ended while there was no agent, and those that nobody wants any more.
     ///
     /// * **When:** once per life of the agent, after `capabilities` and before the first `prepare`; also when there are none.
     /// * **Thread:** no other call overlaps with it.

@@ -34,7 +34,7 @@ mod table;
 
 pub use allocator::Allocator;
 pub use completion::Completion;
-pub use error::{Code, ModuleError};
+pub use error::{Code, ModuleError, if_implemented};
 pub use hook::Hook;
 pub use host::{Host, HostProcess, HostServices, Level};
 pub use instance::{Instance, Kind};
