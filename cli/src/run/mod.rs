@@ -195,7 +195,7 @@ impl Run {
         if let Some(follower) = &mut self.follower
             && let Err(error) = follower.pass_on().await
         {
-            self.progress.remark(&format!("the output cannot be shown: {error}"));
+            self.progress.remark(&format!("the output is not shown for now: {error}"));
             self.follower = None;
         }
     }
@@ -205,7 +205,7 @@ impl Run {
         match Follower::connect(address?, &framework, task_id).await {
             Ok(follower) => Some(follower),
             Err(error) => {
-                self.progress.remark(&format!("the output cannot be shown: {error}"));
+                self.progress.remark(&format!("the output is not shown for now: {error}"));
                 None
             }
         }
