@@ -139,6 +139,9 @@ pub(crate) fn default_isolation(root: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use mezzo_module_api::Kind;
+    use mezzo_module_host::builtin_names;
+
     use super::*;
 
     #[test]
@@ -148,6 +151,15 @@ mod tests {
             "posix/rlimits,cgroups/cpu,cgroups/mem,network/ports,strange/b,strange/a"
         );
         assert_eq!(in_order(" , "), "");
+    }
+
+    #[test]
+    fn every_isolator_of_ours_has_its_place_in_the_order() {
+        let mut known: Vec<_> = builtin_names(Kind::Isolator).collect();
+        let mut ordered = ORDER.to_vec();
+        known.sort_unstable();
+        ordered.sort_unstable();
+        assert_eq!(ordered, known);
     }
 
     #[test]

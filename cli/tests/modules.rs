@@ -85,12 +85,15 @@ fn a_library_that_would_be_refused_ends_with_1_and_the_reason() {
     assert_eq!(code, Some(1));
     assert_eq!(
         err,
-        "mezzo: module library `some/lib.so` killed the process that opened it (signal 11)\n"
+        "mezzo: module library `some/lib.so` killed the process that tried it, by signal 11\n"
     );
 
     let (code, _, err) = told(&inspect(Some("echo 'ld.so is not amused' >&2; exit 127"), &[]));
     assert_eq!(code, Some(1));
-    assert!(err.ends_with("opened it (exit code 127): ld.so is not amused\n"), "{err}");
+    assert!(
+        err.ends_with("process that tried it, with exit code 127: ld.so is not amused\n"),
+        "{err}"
+    );
 }
 
 #[test]

@@ -16,6 +16,8 @@ Every flag is `--name=value`, `--name value`, or an environment variable; the co
 the same (`--work_dir`, `--work-dir`). Booleans are `--name`, `--no-name` or `--name=true|false`. Any value may be
 `file:///path`: the content of that file counts. Durations are `100ms`, `5secs`, `10mins`, `1hrs`, `2weeks`; sizes are
 `512MB`, `2GB`. What is wrong ends the program with exit code 2 and one line that says what was expected.
+What can be read but turns out at the start not to be had (a port in use, an address that is none, a module or manifest that
+is not there or not in order) ends it with exit code 1, and one line too.
 ";
 
 #[test]

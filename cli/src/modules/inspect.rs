@@ -115,13 +115,15 @@ async fn look(file: &Path) -> Result<Result<Inspected, String>, InspectError> {
     let Ok(ended) = timeout(PATIENCE, child).await else {
         let seconds = PATIENCE.as_secs();
         let file = file.display();
-        return Ok(Err(format!("module library `{file}` took longer than {seconds} s to open")));
+        return Ok(Err(format!(
+            "module library `{file}` did not load within {seconds} s in the process that tried it"
+        )));
     };
     let ended = ended.map_err(|source| InspectError::Run { probe: probe.clone(), source })?;
     if let Some(signal) = ended.status.signal() {
         let file = file.display();
         return Ok(Err(format!(
-            "module library `{file}` killed the process that opened it (signal {signal})"
+            "module library `{file}` killed the process that tried it, by signal {signal}"
         )));
     }
     let last = |bytes: &[u8]| {
@@ -135,7 +137,7 @@ async fn look(file: &Path) -> Result<Result<Inspected, String>, InspectError> {
             let (file, code) = (file.display(), code.unwrap_or_default());
             let said = last(&ended.stderr);
             return Ok(Err(format!(
-                "module library `{file}` ended the process that opened it (exit code {code}): {said}"
+                "module library `{file}` ended the process that tried it, with exit code {code}: {said}"
             )));
         }
     }

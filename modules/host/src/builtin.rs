@@ -38,8 +38,8 @@ pub(crate) fn library_of(module: &str) -> Option<&'static str> {
         .map(|(library, _, _)| *library)
 }
 
-/// Those of one kind.
-pub(crate) fn names(kind: Kind) -> impl Iterator<Item = &'static str> {
+/// The names of our own modules of one kind, which need no manifest.
+pub fn builtin_names(kind: Kind) -> impl Iterator<Item = &'static str> {
     LIBRARIES
         .iter()
         .filter(move |(_, of, _)| *of == kind)

@@ -85,6 +85,24 @@ pub enum LoadError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Somebody else owns what root runs, and could change it.
+    #[error("module library `{}` is owned by uid {owner}, expected root (uid 0) when running as root", .file.display())]
+    Owner {
+        /// Which one.
+        file: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// Somebody else owns a place on the way to what root runs, and could replace it.
+    #[error("module library `{}` is reached through `{}`, which is owned by uid {owner}, expected root (uid 0) when running as root", .file.display(), .place.display())]
+    OwnerOnTheWay {
+        /// Which one.
+        file: PathBuf,
+        /// The directory or link.
+        place: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
     /// Not a library for this machine, or not all of it.
     #[error("module library `{}` is {found}, expected {expected}", .file.display())]
     Foreign {

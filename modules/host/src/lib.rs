@@ -20,11 +20,11 @@
 //! # }
 //! ```
 //!
-//! Before any code of a library runs in this process: the file is found, is a regular file that nobody else can write or replace
+//! Before any code of a library runs in this process: the file is found, is a regular file that nobody else owns, can write or replace
 //! (asked when root is going to run it), is a whole ELF library for this machine with our symbol in it; it is copied to a
 //! content-addressed place (so that a file replaced on disk cannot hurt the running process, and the dynamic loader cannot mistake
 //! one for another); and a child process, `mezzo-module-probe`, has opened the copy without coming to harm (once for each content:
-//! what it saw is kept beside the copy). Then version and layout of the boundary are checked. Libraries are never unloaded.
+//! what it saw is kept beside the copy; with a warning instead where the probe is not installed). Then version and layout of the boundary are checked. Libraries are never unloaded.
 //!
 //! Every call is counted and timed, and one that does not return is told of ([`Options::watchdog`], [`Modules::stuck`]).
 //!
@@ -32,6 +32,7 @@
 //! needs no `--modules`.
 
 mod builtin;
+mod clean;
 mod elf;
 mod error;
 mod file;
@@ -47,6 +48,7 @@ mod probe;
 mod search;
 mod watchdog;
 
+pub use builtin::builtin_names;
 pub use error::{LoadError, ManifestError, ProbeError};
 pub use loader::{Modules, NamedHook, NamedIsolator};
 pub use manifest::{Entry, Library, Manifest, Module};

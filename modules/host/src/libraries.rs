@@ -10,7 +10,7 @@ use mezzo_module_api::v1::{ModuleKind, ModuleStatus};
 use mezzo_module_api::{Kind, Parameter};
 
 use crate::file::{self, Staged};
-use crate::{Library, LoadError, Options, builtin, known, probe, search};
+use crate::{Library, LoadError, Options, builtin, clean, known, probe, search};
 
 /// What has been loaded for a process.
 #[derive(Default)]
@@ -152,7 +152,7 @@ impl Libraries {
 
     /// What could be chosen, for an error.
     fn known(&self, kind: Kind) -> String {
-        let mut known: Vec<&str> = builtin::names(kind).collect();
+        let mut known: Vec<&str> = builtin::builtin_names(kind).collect();
         for (name, _) in self.available.iter().filter(|(_, available)| available.kind == kind) {
             known.push(name);
         }
@@ -169,9 +169,9 @@ impl Available {
         ModuleStatus {
             name: Some(self.declared.name().to_owned()),
             kind: kind.map(Into::into),
-            version: Some(self.declared.version().to_owned()),
-            author: Some(self.declared.author().to_owned()),
-            description: Some(self.declared.description().to_owned()),
+            version: Some(clean::line(self.declared.version().to_owned())),
+            author: Some(clean::line(self.declared.author().to_owned())),
+            description: Some(clean::line(self.declared.description().to_owned())),
             file: Some(self.from.original.display().to_string()),
             sha256: Some(self.from.sha256.clone()),
             parameters: self.parameters.clone(),
@@ -194,7 +194,10 @@ fn the_only(declared: Vec<Declared>, name: &str, file: &Path) -> Result<Declared
 }
 
 fn listed(declared: &[Declared]) -> String {
-    let names: Vec<_> = declared.iter().map(|declared| format!("`{}`", declared.name())).collect();
+    let names: Vec<_> = declared
+        .iter()
+        .map(|declared| format!("`{}`", clean::line(declared.name().to_owned())))
+        .collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 

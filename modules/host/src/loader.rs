@@ -9,7 +9,7 @@ use mezzo_module_api::{Allocator, Hook, Host, HostProcess, Isolator, Kind, Remot
 use crate::libraries::Libraries;
 use crate::metered::{CONSTRUCTOR, Meter, Metered, Services};
 use crate::watchdog::{StuckCall, Watchdog};
-use crate::{LoadError, Options, file};
+use crate::{LoadError, Options, clean, file};
 
 /// An isolator and the name it was chosen by.
 #[derive(Clone)]
@@ -137,7 +137,7 @@ impl Modules {
         let transport = made.map_err(|source| LoadError::Create {
             file: available.from.original.clone(),
             module: name.to_owned(),
-            source,
+            source: clean::error(source),
         })?;
         let status = available.status();
         tracing::info!(module = name, kind = %wanted, version = status.version(), file = status.file(), "module loaded");

@@ -57,7 +57,8 @@ impl Manifest {
     /// When it cannot be read or is not such JSON.
     pub fn from_flag(value: &str) -> Result<Self, ManifestError> {
         let value = value.trim();
-        if value.starts_with('{') {
+        // No path begins so; who writes a list wants to be told of his JSON.
+        if value.starts_with(['{', '[']) {
             return Self::parse(value, "given by the flag");
         }
         let path = Path::new(value.strip_prefix("file://").unwrap_or(value));
@@ -92,8 +93,12 @@ impl Manifest {
     }
 
     fn parse(text: &str, origin: &str) -> Result<Self, ManifestError> {
-        let manifest: Self = serde_json::from_str(text)
-            .map_err(|source| ManifestError::Parse { origin: origin.to_owned(), source })?;
+        let failed = |source| ManifestError::Parse { origin: origin.to_owned(), source };
+        // As a list of its fields it could be read.
+        if text.trim_start().starts_with('[') {
+            return Err(failed(serde::de::Error::custom("found a list, expected an object")));
+        }
+        let manifest: Self = serde_json::from_str(text).map_err(failed)?;
         match manifest
             .libraries
             .iter()
@@ -137,6 +142,7 @@ mod tests {
             Manifest::from_flag(r#"{"library":[]}"#),
             Err(ManifestError::Parse { .. })
         ));
+        assert!(matches!(Manifest::from_flag(" []"), Err(ManifestError::Parse { .. })));
         assert!(matches!(
             Manifest::from_flag(r#"{"libraries":[{"modules":[]}]}"#),
             Err(ManifestError::NoFile { index: 0, .. })

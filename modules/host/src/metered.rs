@@ -13,6 +13,7 @@ use mezzo_module_api::{
     ModuleError, Transport,
 };
 
+use crate::clean;
 use crate::inflight::{Call, InFlight, LAST_METHOD, Slot};
 use crate::watchdog::{StuckCall, is_due};
 
@@ -147,8 +148,17 @@ impl Meter {
         let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         counters
             .iter()
-            .map(|(name, value)| CounterStatus { name: Some(name.clone()), value: Some(*value) })
+            .map(|(name, value)| CounterStatus {
+                name: Some(clean::line(name.clone())),
+                value: Some(*value),
+            })
             .collect()
+    }
+
+    /// An answer whose text for people is fit to be shown: why a container has to end.
+    fn cleaned(&self, method: u32, answer: Vec<u8>) -> Vec<u8> {
+        let watch = matches!(self.kind, Kind::Isolator) && method == IsolatorMethod::Watch.number();
+        if watch { clean::limitation(answer) } else { answer }
     }
 
     fn failed(&self, method: u32, error: &ModuleError) {
@@ -229,7 +239,7 @@ impl<T: Transport> Transport for Metered<T> {
             function = self.meter.kind.method_name(method)
         );
         let inside = self.meter.enter(method);
-        let result = span.in_scope(|| inner.call(method, request));
+        let result = span.in_scope(|| inner.call(method, request)).map_err(clean::error);
         drop(inside);
         if let Err(error) = &result {
             self.meter.failed(method, error);
@@ -243,7 +253,9 @@ impl<T: Transport> Transport for Metered<T> {
         let (answered, unanswered) = share(done);
         let meter = Arc::clone(&self.meter);
         let done = Completion::with_never(
-            move |result| {
+            move |result: Result<Vec<u8>, ModuleError>| {
+                let result =
+                    result.map_err(clean::error).map(|answer| meter.cleaned(method, answer));
                 if let Err(error) = &result {
                     meter.failed(method, error);
                 }
@@ -294,6 +306,7 @@ pub(crate) struct Services {
 impl HostServices for Services {
     fn log(&self, level: Level, message: &str) {
         let module = self.meter.module.as_str();
+        let message = clean::line(message.to_owned());
         match level {
             Level::Error => tracing::error!(module, "{message}"),
             Level::Warn => tracing::warn!(module, "{message}"),

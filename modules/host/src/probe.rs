@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use crate::search::executable_dir;
-use crate::{LoadError, ProbeError, file};
+use crate::{LoadError, ProbeError, clean, file};
 
 /// How long a library may take to load.
 const PATIENCE_SECONDS: u64 = 10;
@@ -96,7 +96,7 @@ fn run(command: &mut Command) -> Result<Inspected, ProbeError> {
     };
     let last = |text: &[u8]| {
         let text = String::from_utf8_lossy(text);
-        text.lines().next_back().unwrap_or_default().to_owned()
+        clean::line(text.lines().next_back().unwrap_or_default().to_owned())
     };
     if status.success() {
         let answer = last(&stdout);
@@ -246,13 +246,13 @@ fn open(library: &Path) -> Result<Inspected, mezzo_module_abi::OpenError> {
 
 fn described(module: &mezzo_module_abi::Declared) -> InspectedModule {
     InspectedModule {
-        name: module.name().to_owned(),
+        name: clean::line(module.name().to_owned()),
         kind: module
             .kind()
             .map_or_else(|| format!("kind {}", module.kind_number()), |kind| kind.to_string()),
-        version: module.version().to_owned(),
-        author: module.author().to_owned(),
-        description: module.description().to_owned(),
+        version: clean::line(module.version().to_owned()),
+        author: clean::line(module.author().to_owned()),
+        description: clean::line(module.description().to_owned()),
         api: module.api(),
     }
 }

@@ -4,6 +4,7 @@
 
 mod place;
 
+use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +17,21 @@ use mezzo_module_api::v1::{
 use mezzo_module_api::{Code, Completion, Isolator, ModuleError};
 use mezzo_module_host::{Manifest, Modules};
 use place::Place;
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 const FIXTURE: &str = "mezzo_module_fixture";
 /// Longer than any machine takes; reached only when a test fails.
@@ -68,6 +84,26 @@ fn an_error_keeps_its_code_and_words_and_counters_arrive() {
     assert_eq!(counters, [("usages", 4)]);
     let usage = method(&modules, "usage");
     assert_eq!((usage.errors(), usage.panics()), (2, 0));
+}
+
+#[test]
+fn what_a_module_says_does_not_reach_terminals_raw() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let (_place, _modules, isolator) = isolator("fixture/rude");
+    let mut request = UsageRequest::default();
+    request.container_id.get_or_insert_default().value = "loud".to_owned();
+    let error = tracing::subscriber::with_default(subscriber, || isolator.usage(request));
+    assert_eq!(error.unwrap_err().message, r"module panicked: \u{1b}[2Jgone\r\n");
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = log.lines().collect();
+    assert!(
+        matches!(lines.as_slice(), [line, panic] if line.contains(r"\u{1b}[31mred\nand a line that nobody wrote")
+            && panic.contains(r"module panicked: \u{1b}[2Jgone\r\n")),
+        "{log}"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod place;
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -83,6 +83,49 @@ fn a_directory_that_others_can_write_is_refused() {
         symlink(&inside, &twice).unwrap();
         refused_if_root(&place, &twice, &reason);
     }
+}
+
+/// `nobody` on most machines; nobody here.
+const STRANGER: u32 = 65534;
+
+#[test]
+fn what_is_not_roots_is_refused() {
+    let place = Place::new();
+    let root = rustix::process::geteuid().is_root();
+    let give = |path: &Path| {
+        if root {
+            lchown(path, Some(STRANGER), None).unwrap();
+        }
+    };
+    // To root, and by `mezzo modules inspect` too.
+    let refused = |file: &Path, reason: &str| {
+        refused_if_root(&place, file, reason);
+        if root {
+            let told = inspect(file, Some(&place.probe())).unwrap_err().to_string();
+            assert_eq!(told, format!("module library `{}` {reason}", file.display()));
+        }
+    };
+    let expected = "expected root (uid 0) when running as root";
+    let owned = format!("is owned by uid {STRANGER}, {expected}");
+    let through = |place: &Path| format!("is reached through `{}`, which {owned}", place.display());
+
+    let file = directory(&place, "file", 0o755);
+    give(&file);
+    refused(&file, &owned);
+    let link = place.dir().join("link.so");
+    symlink(&file, &link).unwrap();
+    refused(&link, &owned);
+
+    let inside = directory(&place, "directory", 0o755);
+    give(inside.parent().unwrap());
+    refused(&inside, &through(inside.parent().unwrap()));
+
+    let safe = directory(&place, "safe", 0o755);
+    let link = place.dir().join("link-of-a-stranger.so");
+    symlink(&safe, &link).unwrap();
+    give(&link);
+    refused(&link, &through(&link));
+    load(&place, &safe).unwrap();
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! * durations are `5secs`, `10mins`, `1hrs` ([`DurationArg`]); sizes are `512MB`, `2GB` ([`Bytes`]).
 //!
 //! What is wrong ends the process with exit code 2 and exactly one line on stderr: what was given, what was expected.
+//! Values that only the start can judge (a port, a module) are the process's own affair; those end it with 1.
 
 mod arguments;
 mod error;
