@@ -86,7 +86,7 @@ pub enum LoadError {
         mode: u32,
     },
     /// Somebody else owns what root runs, and could change it.
-    #[error("module library `{}` is owned by uid {owner}, expected root (uid 0) when running as root", .file.display())]
+    #[error("module library `{}` is owned by uid {owner}, expected root or the owner of this program when running as root", .file.display())]
     Owner {
         /// Which one.
         file: PathBuf,
@@ -94,7 +94,7 @@ pub enum LoadError {
         owner: u32,
     },
     /// Somebody else owns a place on the way to what root runs, and could replace it.
-    #[error("module library `{}` is reached through `{}`, which is owned by uid {owner}, expected root (uid 0) when running as root", .file.display(), .place.display())]
+    #[error("module library `{}` is reached through `{}`, which is owned by uid {owner}, expected root or the owner of this program when running as root", .file.display(), .place.display())]
     OwnerOnTheWay {
         /// Which one.
         file: PathBuf,

@@ -105,7 +105,7 @@ fn what_is_not_roots_is_refused() {
             assert_eq!(told, format!("module library `{}` {reason}", file.display()));
         }
     };
-    let expected = "expected root (uid 0) when running as root";
+    let expected = "expected root or the owner of this program when running as root";
     let owned = format!("is owned by uid {STRANGER}, {expected}");
     let through = |place: &Path| format!("is reached through `{}`, which {owned}", place.display());
 
